@@ -1,0 +1,92 @@
+package grant
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// File names inside the control directory.
+const (
+	grantFile = "grant"
+	stateFile = "state"
+)
+
+// ErrNone is returned when the file was never written.
+var ErrNone = errors.New("not written yet")
+
+// Read returns the grant in the control directory; ErrNone (wrapped) when keeper has not written one.
+func Read(dir string) (Grant, error) {
+	var g Grant
+	if err := read(filepath.Join(dir, grantFile), &g); err != nil {
+		return Grant{}, fmt.Errorf("read grant: %w", err)
+	}
+	if err := g.Validate(); err != nil {
+		return Grant{}, fmt.Errorf("read grant: %w", err)
+	}
+	return g, nil
+}
+
+// Write replaces the grant.
+func Write(dir string, g Grant) error {
+	g.Format = Format
+	if err := g.Validate(); err != nil {
+		return fmt.Errorf("write grant: %w", err)
+	}
+	if err := replace(filepath.Join(dir, grantFile), g); err != nil {
+		return fmt.Errorf("write grant: %w", err)
+	}
+	return nil
+}
+
+// ReadState returns the state in the control directory; ErrNone (wrapped) when neither seed nor guard has written one.
+func ReadState(dir string) (State, error) {
+	var s State
+	if err := read(filepath.Join(dir, stateFile), &s); err != nil {
+		return State{}, fmt.Errorf("read state: %w", err)
+	}
+	return s, nil
+}
+
+// WriteState replaces the state.
+func WriteState(dir string, s State) error {
+	s.Format = Format
+	if err := replace(filepath.Join(dir, stateFile), s); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
+}
+
+func read(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNone
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+// replace renames a complete file into place. There is no fsync: the directory is memory and must not outlive the pod.
+func replace(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // a no-op once renamed
+	if _, err := f.Write(append(b, '\n')); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,103 @@
+// Package grant is the meeting place of keeper and guard: two small files in a memory volume. keeper writes the grant: what this
+// member is to be, and until when. seed and guard write the state: what they found and what they are doing. Both files are replaced
+// atomically, carry a format number, and can be read by a person.
+//
+// The rules they carry are SAFETY rules 2, 5, 6, 7 and 15: a primary's grant ends by itself; a replica's never does; stopped means
+// that the volume's lock is free.
+package grant
+
+import (
+	"fmt"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+)
+
+// Format is the version of both files that this code writes. A reader leads by no file with a higher one (SAFETY D45).
+const Format = 1
+
+// Role is what a grant allows a member to be.
+type Role string
+
+const (
+	// Wait: do nothing yet; Reason says what is awaited. A running server stays what it is, as long as that was a replica.
+	Wait Role = "wait"
+	// Primary: run writable until Deadline, in Epoch, on Timeline.
+	Primary Role = "primary"
+	// Replica: run as a standby of Upstream; without one, as a standby that streams from nobody. Never ends.
+	Replica Role = "replica"
+	// Stop: shut the server down and keep it down, proven by the volume's lock.
+	Stop Role = "stop"
+)
+
+// Incarnation is one life of a member. The member is its volume (PVC UID); names decide nothing (SAFETY rule 1).
+type Incarnation struct {
+	Member string `json:"member"` // UID of the PersistentVolumeClaim
+	Pod    string `json:"pod"`    // UID of the pod
+	Boot   string `json:"boot"`   // boot id of the node
+}
+
+// String gives "member/pod/boot", the form of the Lease's holderIdentity.
+func (i Incarnation) String() string { return i.Member + "/" + i.Pod + "/" + i.Boot }
+
+// Upstream is the one server a standby streams from: the recorded leader, never a list (SAFETY rule 13).
+type Upstream struct {
+	Member  string `json:"member"`            // PVC UID of the leader
+	Name    string `json:"name"`              // pod name, for people
+	Host    string `json:"host"`              // name that the certificate is checked against
+	Address string `json:"address,omitempty"` // IP connected to; empty means: look Host up
+	Port    int    `json:"port"`
+}
+
+// Grant is what keeper allows its own server to be. Only keeper writes it; guard obeys the highest Seq it has seen of its own pod.
+type Grant struct {
+	Format int         `json:"format"`
+	Seq    uint64      `json:"seq"`
+	Holder Incarnation `json:"holder"` // who this grant is for; another pod's or another boot's grant is void
+	Role   Role        `json:"role"`
+	Reason string      `json:"reason"`
+
+	// Deadline ends a primary's grant, on the node's CLOCK_BOOTTIME. Zero for every other role.
+	Deadline boottime.Instant `json:"deadline,omitempty"`
+	// Epoch and Timeline are the record's. A primary writes on Timeline only; it was reserved by the same compare-and-set.
+	Epoch    epoch.Epoch `json:"epoch"`
+	Timeline uint32      `json:"timeline,omitempty"`
+	// SystemID is the database's identity in the record; empty while the first primary has not reported it.
+	SystemID string `json:"systemID,omitempty"`
+	// Bootstrap says that the record holds a claim by this very member to create the database: initdb is allowed (SAFETY rule 19).
+	Bootstrap bool `json:"bootstrap,omitempty"`
+	// Upstream is whom a replica streams and clones from. Nil: from nobody.
+	Upstream *Upstream `json:"upstream,omitempty"`
+	// Slot is this member's physical replication slot on Upstream; SyncName its application_name. Clones use neither (SAFETY D7).
+	Slot     string `json:"slot,omitempty"`
+	SyncName string `json:"syncName,omitempty"`
+	// MayClone allows an empty volume to be filled by a base backup from Upstream.
+	MayClone bool `json:"mayClone,omitempty"`
+}
+
+// Validate reports a grant that no keeper of ours writes, so that guard never acts on a half-understood one.
+func (g Grant) Validate() error {
+	switch {
+	case g.Format > Format:
+		return fmt.Errorf("grant has format %d, this agent understands up to %d: the agents image of the server container is older than keeper's", g.Format, Format)
+	case g.Format < 1:
+		return fmt.Errorf("grant has no format number")
+	case g.Role != Wait && g.Role != Primary && g.Role != Replica && g.Role != Stop:
+		return fmt.Errorf("grant has the unknown role %q", g.Role)
+	case g.Role == Primary && g.Deadline <= 0:
+		return fmt.Errorf("grant to be primary has no deadline")
+	case g.Role == Primary && (g.Epoch.IsZero() || g.Timeline == 0):
+		return fmt.Errorf("grant to be primary has no epoch or no timeline")
+	case g.Role != Primary && g.Deadline != 0:
+		return fmt.Errorf("grant to be %s has a deadline: only a primary's grant ends", g.Role)
+	}
+	return nil
+}
+
+// Valid reports whether g is for this incarnation's pod and boot and, for a primary, has not run out at now.
+func (g Grant) Valid(me Incarnation, now boottime.Instant) bool {
+	if g.Holder.Pod != me.Pod || g.Holder.Boot != me.Boot {
+		return false
+	}
+	return g.Role != Primary || now.Before(g.Deadline)
+}

@@ -1,0 +1,80 @@
+package grant
+
+import (
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+)
+
+// Phase is what seed or guard is doing with the volume.
+type Phase string
+
+const (
+	Locking  Phase = "locking"  // waiting for the volume's lock; Reason names its holder
+	Waiting  Phase = "waiting"  // inspected, waiting for a grant that lets it go on
+	Seeding  Phase = "seeding"  // initdb or base backup under way; Progress tells how far
+	Starting Phase = "starting" // the server was started and does not accept connections yet (recovery may take hours)
+	Running  Phase = "running"  // the postmaster says it is ready
+	Stopping Phase = "stopping" // shutting down
+	Stopped  Phase = "stopped"  // no server process holds the volume's lock
+	Refused  Phase = "refused"  // the plan refuses; Reason says why and what to do
+)
+
+// Server is what the server process is, as guard knows it without asking SQL.
+type Server string
+
+const (
+	Down      Server = "down"
+	Standby   Server = "standby"   // started with standby.signal and never told to promote
+	Promoting Server = "promoting" // told to promote; to be treated as a primary (SAFETY D15)
+	Writable  Server = "primary"
+)
+
+// Volume is what was found on the volume before the server was started.
+type Volume struct {
+	// Empty: there is neither a data directory nor a note that one existed.
+	Empty bool `json:"empty"`
+	// Noted is the member id written on the volume by an earlier life; empty if none. Another PVC's id means that this is a copy.
+	Noted    string `json:"noted,omitempty"`
+	SystemID string `json:"systemID,omitempty"`
+	Major    int    `json:"major,omitempty"`
+	Timeline uint32 `json:"timeline,omitempty"`
+	// WasPrimary is the last epoch and timeline in which this directory was primary.
+	WasPrimary   epoch.Epoch `json:"wasPrimary"`
+	PrimaryLine  uint32      `json:"primaryLine,omitempty"`
+	ClusterState string      `json:"clusterState,omitempty"` // pg_controldata's "Database cluster state"
+	Checkpoint   string      `json:"checkpoint,omitempty"`   // LSN of the latest checkpoint
+	OpenJournal  string      `json:"openJournal,omitempty"`  // the interrupted step, if any
+	// HighestEpoch is the newest epoch this volume has ever seen (SAFETY D12).
+	HighestEpoch epoch.Epoch `json:"highestEpoch"`
+}
+
+// Progress of a long step. Unknown totals are zero and TotalKnown is false.
+type Progress struct {
+	Step       string  `json:"step"`
+	Bytes      int64   `json:"bytes"`
+	Total      int64   `json:"total,omitempty"`
+	TotalKnown bool    `json:"totalKnown"`
+	PerSecond  float64 `json:"bytesPerSecond"`
+	SecondsETA float64 `json:"secondsLeft,omitempty"`
+}
+
+// State is what seed and guard report. Only the process that holds, or waits for, the volume's lock writes it.
+type State struct {
+	Format  int              `json:"format"`
+	Writer  string           `json:"writer"` // "seed" or "guard"
+	Pod     string           `json:"pod"`    // pod UID of the writer
+	Beat    boottime.Instant `json:"beat"`   // when this was written, CLOCK_BOOTTIME; rewritten at least each second
+	Seq     uint64           `json:"seq"`    // highest grant sequence acted upon
+	Phase   Phase            `json:"phase"`
+	Server  Server           `json:"server"`
+	Reason  string           `json:"reason,omitempty"`
+	Plan    string           `json:"plan,omitempty"` // keep, init, clone, refuse
+	Volume  *Volume          `json:"volume,omitempty"`
+	Done    *Progress        `json:"progress,omitempty"`
+	LastPID int              `json:"postmaster,omitempty"`
+	// KilledAll says that SIGKILL was sent to every process of the server after a grant ended (SAFETY D11).
+	KilledAll bool `json:"killedAll,omitempty"`
+	// StopSeconds is the longest measured time from the decision to fence until the lock was free.
+	StopSeconds float64 `json:"stopSeconds,omitempty"`
+	LastExit    string  `json:"lastExit,omitempty"`
+}

@@ -1,0 +1,107 @@
+// Package settings reads what the chart says about a database: one file, settings.yaml, in a ConfigMap mounted into every agent.
+// It holds nothing secret. Unknown keys are refused, so that a chart and agents of different releases do not misunderstand each other.
+package settings
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sigs.k8s.io/yaml"
+)
+
+// File is the name of the settings file inside its mounted directory.
+const File = "settings.yaml"
+
+// Settings is the whole file.
+type Settings struct {
+	// Release is the chart's full name: Lease, Services and the record are called after it.
+	Release string `json:"release"`
+	// Site is this Kubernetes cluster's name in the list of sites; empty with a single unnamed site.
+	Site string `json:"site,omitempty"`
+	// ClusterDomain is the DNS domain of the Kubernetes cluster, without dots at the ends.
+	ClusterDomain string `json:"clusterDomain"`
+	// Major is PostgreSQL's major version as the chart was told; a server of another major is refused.
+	Major      int        `json:"major"`
+	Port       int        `json:"port"`
+	PostgreSQL PostgreSQL `json:"postgresql"`
+	// Databases and Users are made by the leader when they are missing and kept in step.
+	Databases map[string]Database `json:"databases,omitempty"`
+	Users     map[string]User     `json:"users,omitempty"`
+	// SuperuserTCP says that the role postgres may log in over TCP (TLS and password); off by default.
+	SuperuserTCP bool `json:"superuserTCP,omitempty"`
+	// Members is what the chart expects: how many pods of either set.
+	Members Members `json:"members"`
+}
+
+// PostgreSQL holds the server's settings below the user's key of the same name.
+type PostgreSQL struct {
+	Parameters             map[string]string `json:"parameters,omitempty"`
+	HBA                    []string          `json:"hba,omitempty"`
+	Ident                  []string          `json:"ident,omitempty"`
+	SharedPreloadLibraries []string          `json:"sharedPreloadLibraries,omitempty"`
+	// InitSQL runs once, in the database postgres, when the database was created by initdb.
+	InitSQL []string `json:"initSQL,omitempty"`
+	Initdb  Initdb   `json:"initdb"`
+	// BinDir is where the server's programs lie, when they cannot be found by PATH, pg_config or known layouts.
+	BinDir string `json:"binDir,omitempty"`
+}
+
+// Initdb acts on an empty volume only.
+type Initdb struct {
+	Encoding       string `json:"encoding,omitempty"`       // default UTF8
+	Locale         string `json:"locale,omitempty"`         // default C.UTF-8
+	LocaleProvider string `json:"localeProvider,omitempty"` // builtin (17 and newer), libc, icu
+	ICULocale      string `json:"icuLocale,omitempty"`
+	NoChecksums    bool   `json:"noChecksums,omitempty"`
+	WALSegmentMB   int    `json:"walSegmentMB,omitempty"`
+}
+
+// Database is one database of the user.
+type Database struct {
+	Owner      string   `json:"owner"`
+	Extensions []string `json:"extensions,omitempty"`
+}
+
+// User is one login role of the user. Its password is the file <users dir>/<name>/password.
+type User struct {
+	// Options are attributes such as CREATEDB; SUPERUSER, REPLICATION and BYPASSRLS are refused.
+	Options []string `json:"options,omitempty"`
+	// MemberOf are roles granted to it.
+	MemberOf []string `json:"memberOf,omitempty"`
+	// ConnectionLimit is -1 for none.
+	ConnectionLimit *int `json:"connectionLimit,omitempty"`
+}
+
+// Members counts the pods of the two sets.
+type Members struct {
+	Primary  int `json:"primary"`
+	Replicas int `json:"replicas"`
+}
+
+// Read returns the settings in dir.
+func Read(dir string) (Settings, error) {
+	b, err := os.ReadFile(filepath.Join(dir, File))
+	if err != nil {
+		return Settings{}, fmt.Errorf("read settings: %w", err)
+	}
+	return Parse(b)
+}
+
+// Parse reads the file's text and fills in the defaults.
+func Parse(b []byte) (Settings, error) {
+	var s Settings
+	if err := yaml.UnmarshalStrict(b, &s); err != nil {
+		return Settings{}, fmt.Errorf("parse settings: %w", err)
+	}
+	if s.Port == 0 {
+		s.Port = 5432
+	}
+	if s.ClusterDomain == "" {
+		s.ClusterDomain = "cluster.local"
+	}
+	if s.Release == "" {
+		return Settings{}, fmt.Errorf("parse settings: release is empty")
+	}
+	return s, nil
+}
