@@ -1,0 +1,286 @@
+package pgtest
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// The user the images run as, and so the owner of every file a test lays down unless it says otherwise.
+const (
+	UID = 999
+	GID = 999
+)
+
+// testDir is where tests keep their files inside a root file system. It is short because the path of a Unix socket may
+// not be longer than 107 bytes.
+const testDir = "/tmp/pgspan-test"
+
+// Majors are the PostgreSQL major versions that every test of server behaviour runs on. It fails the test when the root
+// file system of one of them is missing.
+func Majors(t testing.TB) []int {
+	t.Helper()
+	majors := []int{15, 17, 18}
+	for _, major := range majors {
+		OpenRoot(t, major)
+	}
+	return majors
+}
+
+// Root is the root file system of one postgres image.
+type Root struct {
+	Major int
+	// Dir is the root file system's directory as the test sees it.
+	Dir string
+	// run is this test process's directory below testDir, an inside path.
+	run string
+}
+
+// OpenRoot finds the root file system for a major version. It fails the test when there is none.
+func OpenRoot(t testing.TB, major int) *Root {
+	t.Helper()
+	root, err := openRoot(major)
+	if err != nil {
+		t.Fatalf("PostgreSQL %d for tests: %v", major, err)
+	}
+	return root
+}
+
+// roots holds what this process has opened: a run directory and its lock must live as long as the process, not the test.
+var roots struct {
+	sync.Mutex
+	byMajor map[int]*Root
+	locks   []*os.File
+}
+
+func openRoot(major int) (*Root, error) {
+	roots.Lock()
+	defer roots.Unlock()
+	if root, ok := roots.byMajor[major]; ok {
+		return root, nil
+	}
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("run the tests as root: servers are started by chroot")
+	}
+	dir, err := find(major)
+	if err != nil {
+		return nil, err
+	}
+	root := &Root{Major: major, Dir: dir}
+	lock, err := root.claimRun()
+	if err != nil {
+		return nil, err
+	}
+	if roots.byMajor == nil {
+		roots.byMajor = map[int]*Root{}
+	}
+	roots.byMajor[major] = root
+	roots.locks = append(roots.locks, lock)
+	return root, nil
+}
+
+// find follows the link that `make images` points at the newest root file system. The link is resolved once, so that an
+// image built while tests run does not change the files below them.
+func find(major int) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache of root file systems: %w", err)
+	}
+	link := filepath.Join(cache, "pgspan", "rootfs", fmt.Sprintf("postgres-%d", major))
+	dir, err := filepath.EvalSymlinks(link)
+	if err != nil {
+		return "", fmt.Errorf("run make images first: %w", err)
+	}
+	initdb := filepath.Join(dir, binDir(major), "initdb")
+	if _, err := os.Stat(initdb); err != nil {
+		return "", fmt.Errorf("run make images first: %w", err)
+	}
+	return dir, nil
+}
+
+// claimRun makes this process's directory and removes those of processes that are gone. A directory belongs to whoever
+// holds the lock on it; the kernel lets go of the lock when that process dies, however it dies.
+func (r *Root) claimRun() (*os.File, error) {
+	base := r.Outside(testDir)
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return nil, fmt.Errorf("make the directory for tests: %w", err)
+	}
+	gate, err := lockFile(base, syscall.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	defer gate.Close()
+
+	old, err := filepath.Glob(filepath.Join(base, "r*"))
+	if err != nil {
+		return nil, fmt.Errorf("list directories of earlier runs: %w", err)
+	}
+	for _, dir := range old {
+		lock, err := lockFile(dir, syscall.LOCK_EX|syscall.LOCK_NB)
+		if err != nil {
+			continue // in use
+		}
+		err = os.RemoveAll(dir)
+		lock.Close()
+		if err != nil {
+			return nil, fmt.Errorf("remove what an earlier run left: %w", err)
+		}
+	}
+
+	dir, err := os.MkdirTemp(base, "r")
+	if err != nil {
+		return nil, fmt.Errorf("make the directory for this run: %w", err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("open the directory for this run: %w", err)
+	}
+	r.run = r.Inside(dir)
+	return lockFile(dir, syscall.LOCK_EX)
+}
+
+// lockFile opens a file or directory and takes a lock that lasts until it is closed.
+func lockFile(path string, how int) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open for locking: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), how); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// Outside turns a path as a process in the root file system sees it into the path the test sees.
+func (r *Root) Outside(inside string) string { return filepath.Join(r.Dir, inside) }
+
+// Inside is the reverse of Outside. It panics on a path that is not in the root file system: the test is wrong.
+func (r *Root) Inside(outside string) string {
+	rest, ok := strings.CutPrefix(outside, r.Dir+"/")
+	if !ok {
+		panic(fmt.Sprintf("pgtest: %s is not inside %s", outside, r.Dir))
+	}
+	return "/" + rest
+}
+
+// BinDir is the inside directory of the server's programs.
+func (r *Root) BinDir() string { return binDir(r.Major) }
+
+func binDir(major int) string { return fmt.Sprintf("/usr/lib/postgresql/%d/bin", major) }
+
+// TempDir makes an empty directory, mode 0700, owned by the images' user, and returns its inside path. It is removed
+// at the end of the test, after the processes that the test started are gone.
+func (r *Root) TempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(r.Outside(r.run), "t")
+	if err != nil {
+		t.Fatalf("make a test directory: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("remove a test directory: %v", err)
+		}
+	})
+	if err := os.Chown(dir, UID, GID); err != nil {
+		t.Fatalf("give a test directory to the server's user: %v", err)
+	}
+	return r.Inside(dir)
+}
+
+// Chown gives everything below an inside path to a user, for tests of images that run as another one.
+func (r *Root) Chown(t testing.TB, inside string, uid, gid int) {
+	t.Helper()
+	err := filepath.WalkDir(r.Outside(inside), func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, gid)
+	})
+	if err != nil {
+		t.Fatalf("chown %s: %v", inside, err)
+	}
+}
+
+// WriteFile lays down a file owned by the images' user. path is an inside path; parent directories are made.
+func (r *Root) WriteFile(t testing.TB, path string, content []byte, mode os.FileMode) {
+	t.Helper()
+	outside := r.Outside(path)
+	if err := r.mkdirAll(filepath.Dir(path)); err != nil {
+		t.Fatalf("make the directory of %s: %v", path, err)
+	}
+	if err := os.WriteFile(outside, content, mode); err != nil {
+		t.Fatalf("write %s: %v", path, err)
+	}
+	// WriteFile leaves the mode of a file that was there, and the umask has taken its share of a new one.
+	if err := os.Chmod(outside, mode); err != nil {
+		t.Fatalf("set the mode of %s: %v", path, err)
+	}
+	if err := os.Chown(outside, UID, GID); err != nil {
+		t.Fatalf("give %s to the server's user: %v", path, err)
+	}
+}
+
+// mkdirAll makes the missing directories of an inside path, each owned by the images' user.
+func (r *Root) mkdirAll(path string) error {
+	outside := r.Outside(path)
+	if _, err := os.Stat(outside); err == nil {
+		return nil
+	}
+	if err := r.mkdirAll(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(outside, 0o700); err != nil {
+		return err
+	}
+	return os.Chown(outside, UID, GID)
+}
+
+// ReadFile reads a file by its inside path.
+func (r *Root) ReadFile(t testing.TB, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(r.Outside(path))
+	if err != nil {
+		t.Fatalf("read %s: %v", path, err)
+	}
+	return content
+}
+
+// Install copies a static program into the root file system and returns its inside path. See Build.
+func (r *Root) Install(t testing.TB, outside string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(r.Outside(r.run), "b")
+	if err != nil {
+		t.Fatalf("make a directory for a program: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatalf("open the directory of a program: %v", err)
+	}
+	target := filepath.Join(dir, filepath.Base(outside))
+	if err := copyFile(outside, target, 0o755); err != nil {
+		t.Fatalf("install %s: %v", outside, err)
+	}
+	return r.Inside(target)
+}
+
+func copyFile(from, to string, mode os.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}
