@@ -18,7 +18,7 @@ func each(t *testing.T, test func(t *testing.T, major int)) {
 	}
 }
 
-var testMajors = []int{17}
+var testMajors = []int{15, 17, 18}
 
 func TestPrimaryAndReplica(t *testing.T) {
 	each(t, func(t *testing.T, major int) {
