@@ -1,0 +1,177 @@
+// Package fence ends a primary whose grant has run out, whatever else guard is doing (SAFETY rule 5). One goroutine on a thread of
+// its own looks at CLOCK_BOOTTIME each 50 ms and compares it with a deadline that others may only read and move through atomics. It
+// takes no lock, allocates nothing, touches no file and asks nobody: a full disk, a hung volume or a busy garbage collector cannot keep it
+// from sending its signals.
+//
+// At the deadline the postmaster gets SIGQUIT (immediate shutdown). Half a second later, and at every tick from then on, every process
+// of the container but guard gets SIGKILL, until somebody has proven the server dead by the volume's lock and says so with Disarm. A
+// fence that has fired cannot be taken back by a new grant.
+package fence
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+)
+
+const (
+	// Tick is the longest time between two looks at the clock.
+	Tick = 50 * time.Millisecond
+	// Patience is how long the postmaster has to end its backends before everything is killed.
+	Patience = 500 * time.Millisecond
+)
+
+// atOnce is a deadline that has always passed.
+const atOnce = boottime.Instant(1)
+
+// Signals is how a fence reaches the server.
+type Signals interface {
+	// Quit sends SIGQUIT to the postmaster.
+	Quit(pid int)
+	// KillAll sends SIGKILL to every process of the container but the caller.
+	KillAll()
+}
+
+// Fence watches one deadline. The zero deadline means that there is nothing to fence: no server, or a standby.
+//
+// Arm, Target, Fire and Disarm belong to the one goroutine that runs the server; Extend and the questions to everybody.
+type Fence struct {
+	signals Signals
+	now     func() boottime.Instant
+
+	deadline atomic.Int64 // boottime.Instant; 0: nothing to fence; atOnce: now
+	pid      atomic.Int64 // the postmaster's; 0: not known
+	beat     atomic.Int64 // last look at the clock
+
+	// Only the watching goroutine writes these, so that no signal can be sent on behalf of a fence that was disarmed.
+	fired    atomic.Int64 // when the fence fired; 0: it has not
+	killed   atomic.Bool  // KillAll was called at least once since
+	disarm   atomic.Bool  // asks the watching goroutine to forget it all
+	disarmed chan struct{}
+	alarm    chan struct{}
+}
+
+// New makes a fence with no deadline. Nothing is watched before Watch runs.
+func New(s Signals) *Fence {
+	return &Fence{signals: s, now: boottime.Now, disarmed: make(chan struct{}, 1), alarm: make(chan struct{}, 1)}
+}
+
+// Watch looks at the clock until ctx ends. It keeps its thread to itself: run it in a goroutine of its own.
+func (f *Fence) Watch(ctx context.Context) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for ctx.Err() == nil {
+		sleep(f.step(f.now()))
+	}
+}
+
+// step does what is due at now and returns how long nothing will be.
+func (f *Fence) step(now boottime.Instant) time.Duration {
+	f.beat.Store(int64(now))
+	if f.disarm.Load() {
+		f.reset()
+		return Tick
+	}
+	if fired := boottime.Instant(f.fired.Load()); fired != 0 {
+		if now.Sub(fired) >= Patience {
+			f.signals.KillAll()
+			f.killed.Store(true)
+		}
+		return Tick
+	}
+	deadline := boottime.Instant(f.deadline.Load())
+	if deadline == 0 {
+		return Tick
+	}
+	if now.Before(deadline) {
+		return min(Tick, deadline.Sub(now))
+	}
+	f.fired.Store(int64(now))
+	// A pid of 0 would address guard's own process group. The server is being started then, and KillAll will find it.
+	if pid := f.pid.Load(); pid > 1 {
+		f.signals.Quit(int(pid))
+	}
+	select {
+	case f.alarm <- struct{}{}:
+	default:
+	}
+	return Tick
+}
+
+func (f *Fence) reset() {
+	f.deadline.Store(0)
+	f.pid.Store(0)
+	f.fired.Store(0)
+	f.killed.Store(false)
+	select {
+	case <-f.alarm: // of a fence that is over
+	default:
+	}
+	f.disarm.Store(false)
+	f.disarmed <- struct{}{}
+}
+
+// sleep uses the clock that deadlines are on. Being woken early by a signal does no harm.
+func sleep(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	_ = unix.ClockNanosleep(unix.CLOCK_BOOTTIME, 0, &ts, nil) // EINTR
+}
+
+// Arm sets the deadline before a server is started as a primary, or told to become one.
+func (f *Fence) Arm(deadline boottime.Instant) { f.deadline.Store(int64(max(deadline, atOnce))) }
+
+// Target names the postmaster that is to get SIGQUIT. It may come after Arm.
+func (f *Fence) Target(pid int) { f.pid.Store(int64(pid)) }
+
+// Extend moves the deadline of an armed fence, to an earlier time too: the newest word counts. It reports false, and changes nothing,
+// when there is nothing to fence or the deadline has passed already: a grant that comes too late is as good as none.
+func (f *Fence) Extend(deadline boottime.Instant) bool {
+	for {
+		old := f.deadline.Load()
+		if old == 0 || !f.now().Before(boottime.Instant(old)) || f.fired.Load() != 0 {
+			return false
+		}
+		if f.deadline.CompareAndSwap(old, int64(max(deadline, atOnce))) {
+			return true
+		}
+	}
+}
+
+// Fire lets the fence fire at the next tick, whatever the deadline, and whether or not it was armed.
+func (f *Fence) Fire() { f.deadline.Store(int64(atOnce)) }
+
+// Disarm forgets deadline, postmaster and whatever has fired, after the server was proven stopped. It returns the time since the fence
+// fired (0 if it has not) when the watching goroutine has done so, which takes a tick at most.
+func (f *Fence) Disarm(ctx context.Context) (time.Duration, error) {
+	var since time.Duration
+	if fired := boottime.Instant(f.fired.Load()); fired != 0 {
+		since = f.now().Sub(fired)
+	}
+	f.disarm.Store(true)
+	select {
+	case <-f.disarmed:
+		return since, nil
+	case <-ctx.Done():
+		return since, ctx.Err()
+	}
+}
+
+// Deadline is when the fence will fire; 0 when there is nothing to fence.
+func (f *Fence) Deadline() boottime.Instant { return boottime.Instant(f.deadline.Load()) }
+
+// Fired reports whether the fence has fired and nobody has proven the server dead since.
+func (f *Fence) Fired() bool { return f.fired.Load() != 0 }
+
+// KilledAll reports whether SIGKILL was sent to every process since the fence fired.
+func (f *Fence) KilledAll() bool { return f.killed.Load() }
+
+// Alarm receives one value when the fence fires.
+func (f *Fence) Alarm() <-chan struct{} { return f.alarm }
+
+// Age is the time since the watching goroutine last looked at the clock.
+func (f *Fence) Age() time.Duration { return f.now().Sub(boottime.Instant(f.beat.Load())) }

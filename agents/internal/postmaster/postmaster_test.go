@@ -1,0 +1,147 @@
+package postmaster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+)
+
+func TestStatusLine(t *testing.T) {
+	file := func(pid int, status string) string {
+		return fmt.Sprintf("%d\n/var/lib/pgspan/pgdata\n1763764800\n5432\n/pgspan/socket\n*\n  5432001         0\n%s\n", pid, status)
+	}
+	for _, tt := range []struct {
+		name, file string
+		want       Status
+		accepts    bool
+	}{
+		{"recovery_goes_on", file(17, "starting"), Starting, false},
+		{"primary_or_hot_standby", file(17, "ready   "), Ready, true},
+		{"standby_that_serves_nobody", file(17, "standby "), StandbyStatus, true},
+		{"shutdown", file(17, "stopping"), StoppingStatus, false},
+		{"file_of_an_earlier_life", file(4, "ready   "), Unknown, false},
+		{"single_user_postgres_has_a_negative_pid", file(-17, "ready"), Unknown, false},
+		{"half_written", "17\n/var/lib/pgspan/pgdata\n1763764800\n", Unknown, false},
+		{"empty", "", Unknown, false},
+		{"word_of_a_release_to_come", file(17, "dreaming"), Unknown, false},
+		{"garbage", "\x00\x00\n\n\n\n\n\n\nready\n", Unknown, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "postmaster.pid"), tt.file)
+			got, err := ReadStatus(dir, 17)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != tt.want || got.Accepts() != tt.accepts {
+				t.Errorf("got %q (accepts %v), want %q (accepts %v)", got, got.Accepts(), tt.want, tt.accepts)
+			}
+		})
+	}
+	t.Run("no_file", func(t *testing.T) {
+		if got, err := ReadStatus(t.TempDir(), 17); got != Unknown || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+	t.Run("unreadable_is_an_error_and_not_unknown", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "postmaster.pid"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadStatus(dir, 17); err == nil {
+			t.Error("no error")
+		}
+	})
+}
+
+func TestReserveTimelines(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		own, granted uint32
+		there        map[string]string
+		want         []string // history files afterwards
+		taken        bool
+	}{
+		{"next_number_needs_no_file", 1, 2, nil, nil, false},
+		{"skipped_numbers_get_empty_files", 1, 5, nil, []string{"00000002.history", "00000003.history", "00000004.history"}, false},
+		{"numbers_are_hexadecimal", 9, 12, nil, []string{"0000000A.history", "0000000B.history"}, false},
+		{"true_history_is_left_alone", 1, 4, map[string]string{"00000002.history": "1\t0/3000000\tno recovery target specified\n"},
+			[]string{"00000002.history", "00000003.history"}, false},
+		{"same_number_again", 3, 3, nil, nil, true},
+		{"older_number", 3, 2, nil, nil, true},
+		{"promotion_to_it_had_begun", 1, 3, map[string]string{"00000003.history": "1\t0/3000000\tx\n"}, []string{"00000003.history"}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			data := t.TempDir()
+			wal := filepath.Join(data, "pg_wal")
+			if err := os.Mkdir(wal, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for name, content := range tt.there {
+				write(t, filepath.Join(wal, name), content)
+			}
+			err := ReserveTimelines(data, tt.own, tt.granted)
+			if got := errors.Is(err, ErrLineTaken); got != tt.taken || (err != nil && !tt.taken) {
+				t.Errorf("got error %v, want taken %v", err, tt.taken)
+			}
+			var got []string
+			entries, err := os.ReadDir(wal)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range entries {
+				got = append(got, e.Name())
+				b, err := os.ReadFile(filepath.Join(wal, e.Name()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if string(b) != tt.there[e.Name()] {
+					t.Errorf("%s holds %q, want %q", e.Name(), b, tt.there[e.Name()])
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got files %v, want %v", got, tt.want)
+			}
+		})
+	}
+	t.Run("unreadable_is_an_error_and_not_taken", func(t *testing.T) {
+		if err := ReserveTimelines(filepath.Join(t.TempDir(), "gone"), 1, 3); err == nil || errors.Is(err, ErrLineTaken) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestCleanEnv(t *testing.T) {
+	got := CleanEnv([]string{"PATH=/bin", "PGDATA=/x", "PGOPTIONS=-c fsync=off", "PGSPAN_POD_NAME=p", "PG_MAJOR=17", "POSTGRES_PASSWORD=s", "LANG=C.UTF-8", "GDAL_DATA=/g=h"})
+	want := []string{"PATH=/bin", "LANG=C.UTF-8", "GDAL_DATA=/g=h"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestHowAServerEnded(t *testing.T) {
+	for _, tt := range []struct {
+		status syscall.WaitStatus
+		code   int
+		words  string
+	}{
+		{0, 0, "exit status 0"},
+		{1 << 8, 1, "exit status 1"},
+		{syscall.WaitStatus(syscall.SIGKILL), 137, "killed by signal 9 (killed)"},
+	} {
+		if code, words := describe(tt.status); code != tt.code || words != tt.words {
+			t.Errorf("got %d %q, want %d %q", code, words, tt.code, tt.words)
+		}
+	}
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
