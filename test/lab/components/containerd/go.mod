@@ -1,4 +1,4 @@
-// Builds the container runtime and etcd, and the CNI plugins. They stay apart from Kubernetes' module because
+// Builds the container runtime, the CNI plugins and etcd. They stay apart from Kubernetes' module because
 // containerd does not compile against the CRI API of Kubernetes 1.36.
 module github.com/pgspan/pgspan/test/lab/components/containerd
 
@@ -11,7 +11,6 @@ tool (
 	github.com/containernetworking/plugins/plugins/ipam/host-local
 	github.com/containernetworking/plugins/plugins/main/bridge
 	github.com/containernetworking/plugins/plugins/main/loopback
-	github.com/containernetworking/plugins/plugins/meta/portmap
 	go.etcd.io/etcd/server/v3
 )
 
@@ -90,7 +89,6 @@ require (
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/klauspost/compress v1.18.1 // indirect
 	github.com/knqyf263/go-plugin v0.9.0 // indirect
-	github.com/mattn/go-shellwords v1.0.12 // indirect
 	github.com/mdlayher/socket v0.5.1 // indirect
 	github.com/mdlayher/vsock v1.2.1 // indirect
 	github.com/miekg/pkcs11 v1.1.1 // indirect
