@@ -1,0 +1,119 @@
+// Package writer is the client of fault tests and benchmarks: one connection, an increasing integer inserted at an interval, every
+// attempt kept. From its log follow the write gap, what was acknowledged and lost, and what was never acknowledged but is there.
+package writer
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Attempt is one insert.
+type Attempt struct {
+	ID     int64
+	Sent   time.Time
+	Acked  time.Time // zero: not acknowledged
+	Server string    // address of the server that acknowledged
+	Err    error
+	// Warned: success came with a warning, as a cancelled synchronous wait gives it; it counts as in doubt.
+	Warned bool
+}
+
+// Writer inserts until it is stopped. The zero value of the options gives GOALS' common writer: each 10 ms, 1.5 s client-side deadline
+// (a statement_timeout does not end a synchronous wait).
+type Writer struct {
+	Connect  func(context.Context) (*pgx.Conn, error)
+	Table    string // made by Prepare
+	Interval time.Duration
+	Deadline time.Duration
+
+	mu       sync.Mutex
+	attempts []Attempt
+	warned   bool
+}
+
+// Prepare makes the table.
+func (w *Writer) Prepare(ctx context.Context) error {
+	conn, err := w.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, "create table if not exists "+pgx.Identifier{w.Table}.Sanitize()+" (id bigint primary key, at timestamptz not null default clock_timestamp())")
+	return err
+}
+
+// Run inserts until ctx ends. It never returns an error: a failed attempt is part of the log.
+func (w *Writer) Run(ctx context.Context) {
+	interval, deadline := w.Interval, w.Deadline
+	if interval == 0 {
+		interval = 10 * time.Millisecond
+	}
+	if deadline == 0 {
+		deadline = 1500 * time.Millisecond
+	}
+	insert := "insert into " + pgx.Identifier{w.Table}.Sanitize() + " (id) values ($1) returning coalesce(host(inet_server_addr()), 'socket')"
+	var conn *pgx.Conn
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for id := int64(1); ; {
+		select {
+		case <-ctx.Done():
+			if conn != nil {
+				conn.Close(context.WithoutCancel(ctx))
+			}
+			return
+		case <-tick.C:
+		}
+		if conn == nil {
+			c, cancel := context.WithTimeout(ctx, time.Second)
+			conn, _ = w.Connect(c) // the next tick tries again
+			cancel()
+			if conn == nil {
+				continue
+			}
+		}
+		a := Attempt{ID: id, Sent: time.Now()}
+		id++
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
+		a.Err = conn.QueryRow(c, insert, a.ID).Scan(&a.Server)
+		cancel()
+		if a.Err == nil {
+			a.Acked = time.Now()
+		}
+		w.keep(a)
+		var answer *pgconn.PgError
+		if a.Err != nil && (!errors.As(a.Err, &answer) || conn.IsClosed()) {
+			conn.Close(context.WithoutCancel(ctx))
+			conn = nil
+		}
+	}
+}
+
+func (w *Writer) keep(a Attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a.Warned, w.warned = w.warned, false
+	w.attempts = append(w.attempts, a)
+}
+
+// OnNotice is for pgconn.Config.OnNotice: warning 01000 turns the present attempt into one in doubt.
+func (w *Writer) OnNotice(_ *pgconn.PgConn, n *pgconn.Notice) {
+	if n.Code != "01000" {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.warned = true
+}
+
+// Log returns the attempts so far.
+func (w *Writer) Log() []Attempt {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]Attempt(nil), w.attempts...)
+}
