@@ -4,52 +4,54 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/reaper"
 )
 
-// child is a running pgpool.
-type child struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error // valid once done is closed
-}
+// child is a running pgpool, started through the reaper because the pooler is PID 1 of its container.
+type child struct{ *reaper.Child }
 
-func start(program string, p Places) (*child, error) {
-	cmd := exec.Command(program, "-n", "-D", "-f", p.Conf+"/pgpool.conf", "-a", p.Conf+"/pool_hba.conf")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	// A group of its own, so that children of a pgpool that died are found.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start pgpool: %w", err)
+func start(r *reaper.Reaper, program string, p Places) (child, error) {
+	argv := []string{program, "-n", "-D", "-f", p.Conf + "/pgpool.conf", "-a", p.Conf + "/pool_hba.conf"}
+	c, err := r.Start(program, argv, &syscall.ProcAttr{
+		Env:   os.Environ(),
+		Files: []uintptr{0, 1, 2},
+		// A group of its own, so that the children of a pgpool that died are found.
+		Sys: &syscall.SysProcAttr{Setpgid: true},
+	})
+	if err != nil {
+		return child{}, err
 	}
-	c := &child{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		c.err = cmd.Wait()
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // ESRCH: none left, as it should be
-		close(c.done)
-	}()
-	return c, nil
+	return child{c}, nil
 }
 
 // stop ends pgpool: SIGINT closes its sessions, SIGKILL follows when that takes longer than within.
-func (c *child) stop(ctx context.Context, within time.Duration) {
-	_ = c.cmd.Process.Signal(syscall.SIGINT)
+func (c child) stop(ctx context.Context, within time.Duration) {
+	_ = syscall.Kill(c.PID, syscall.SIGINT) // ESRCH: it has ended already
 	select {
-	case <-c.done:
-		return
+	case <-c.Done():
 	case <-time.After(within):
 	case <-ctx.Done():
 	}
-	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
-	<-c.done
+	_ = syscall.Kill(-c.PID, syscall.SIGKILL) // ESRCH: none of its children is left, as it should be
+	<-c.Done()
 }
 
 // reload makes pgpool read its files again.
-func (c *child) reload() error {
-	if err := c.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+func (c child) reload() error {
+	if err := syscall.Kill(c.PID, syscall.SIGHUP); err != nil {
 		return fmt.Errorf("reload pgpool: %w", err)
 	}
 	return nil
+}
+
+// ended says how pgpool ended when nobody had asked it to.
+func (c child) ended() error {
+	s := c.Status()
+	if s.Signaled() {
+		return fmt.Errorf("pgpool ended by signal %d", s.Signal())
+	}
+	return fmt.Errorf("pgpool ended with exit status %d", s.ExitStatus())
 }

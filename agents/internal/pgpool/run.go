@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/reaper"
 )
 
 // Runner keeps one pgpool running with files made from the chart's values and the users' Secrets.
@@ -24,7 +26,9 @@ type Runner struct {
 	Look time.Duration
 	// StopWithin bounds pgpool's own shutdown.
 	StopWithin time.Duration
-	Log        *slog.Logger
+	// Reaper starts pgpool and collects the orphans that a container's PID 1 inherits.
+	Reaper *reaper.Reaper
+	Log    *slog.Logger
 }
 
 // Run runs pgpool until ctx ends (nil) or pgpool ends by itself (its error): the container's restart is then Kubernetes' work, with
@@ -37,7 +41,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	if _, err := r.write(mode); err != nil {
 		return err
 	}
-	pool, err := start(r.Program, r.Places)
+	pool, err := start(r.Reaper, r.Program, r.Places)
 	if err != nil {
 		return err
 	}
@@ -58,8 +62,8 @@ func (r *Runner) Run(ctx context.Context) error {
 			pool.stop(context.WithoutCancel(ctx), r.StopWithin)
 			r.Log.Info("pgpool stopped")
 			return nil
-		case <-pool.done:
-			return fmt.Errorf("pgpool ended: %w", orNil(pool.err))
+		case <-pool.Done():
+			return pool.ended()
 		case s := <-sights:
 			next, why := NextMode(mode, r.Config, s, r.Patience)
 			if next == mode {
@@ -71,7 +75,7 @@ func (r *Runner) Run(ctx context.Context) error {
 				return err
 			}
 			pool.stop(ctx, r.StopWithin)
-			if pool, err = start(r.Program, r.Places); err != nil {
+			if pool, err = start(r.Reaper, r.Program, r.Places); err != nil {
 				return err
 			}
 			mode = next
@@ -81,7 +85,7 @@ func (r *Runner) Run(ctx context.Context) error {
 
 // refresh makes the files again and reloads pgpool when a Secret or key changed. A Secret that is wrong is reported and changes
 // nothing: pgpool goes on with what it has.
-func (r *Runner) refresh(pool *child, mode Mode) {
+func (r *Runner) refresh(pool child, mode Mode) {
 	keys, err := r.PlaceKeys()
 	if err != nil {
 		r.Log.Error("new keys are not used", "error", err)
@@ -136,11 +140,4 @@ func replace(path string, text []byte) (changed bool, err error) {
 		return false, err
 	}
 	return true, os.Rename(f.Name(), path)
-}
-
-func orNil(err error) error {
-	if err == nil {
-		return fmt.Errorf("exit status 0, though nobody asked it to stop")
-	}
-	return err
 }
