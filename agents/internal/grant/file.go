@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// File names inside the control directory.
+// Names inside the control directory. File is exported for those who watch for changes.
 const (
-	grantFile = "grant"
+	File      = "grant"
 	stateFile = "state"
 )
 
@@ -21,7 +21,7 @@ var ErrNone = errors.New("not written yet")
 // Read returns the grant in the control directory; ErrNone (wrapped) when keeper has not written one.
 func Read(dir string) (Grant, error) {
 	var g Grant
-	if err := read(filepath.Join(dir, grantFile), &g); err != nil {
+	if err := read(filepath.Join(dir, File), &g); err != nil {
 		return Grant{}, fmt.Errorf("read grant: %w", err)
 	}
 	if err := g.Validate(); err != nil {
@@ -36,7 +36,7 @@ func Write(dir string, g Grant) error {
 	if err := g.Validate(); err != nil {
 		return fmt.Errorf("write grant: %w", err)
 	}
-	if err := replace(filepath.Join(dir, grantFile), g); err != nil {
+	if err := replace(filepath.Join(dir, File), g); err != nil {
 		return fmt.Errorf("write grant: %w", err)
 	}
 	return nil

@@ -57,7 +57,8 @@ type Grant struct {
 	Role   Role        `json:"role"`
 	Reason string      `json:"reason"`
 
-	// Deadline ends a primary's grant, on the node's CLOCK_BOOTTIME. Zero for every other role.
+	// Deadline ends a primary's grant, on the node's CLOCK_BOOTTIME. With Stop it may be set, and renewed by being rewritten, to give a
+	// primary's shutdown until then; without one, the deadline of the grant before still runs. Zero for every other role.
 	Deadline boottime.Instant `json:"deadline,omitempty"`
 	// Epoch and Timeline are the record's. A primary writes on Timeline only; it was reserved by the same compare-and-set.
 	Epoch    epoch.Epoch `json:"epoch"`
@@ -88,7 +89,7 @@ func (g Grant) Validate() error {
 		return fmt.Errorf("grant to be primary has no deadline")
 	case g.Role == Primary && (g.Epoch.IsZero() || g.Timeline == 0):
 		return fmt.Errorf("grant to be primary has no epoch or no timeline")
-	case g.Role != Primary && g.Deadline != 0:
+	case g.Role != Primary && g.Role != Stop && g.Deadline != 0:
 		return fmt.Errorf("grant to be %s has a deadline: only a primary's grant ends", g.Role)
 	}
 	return nil

@@ -30,10 +30,17 @@ func TestValidateRefusesWhatNoKeeperWrites(t *testing.T) {
 		"primary_without_epoch":     {func(g *Grant) { g.Epoch = epoch.Epoch{} }, "no epoch"},
 		"primary_without_timeline":  {func(g *Grant) { g.Timeline = 0 }, "no timeline"},
 		"replica_that_would_end":    {func(g *Grant) { g.Role = Replica }, "only a primary's grant ends"},
-		"stop_that_would_be_lifted": {func(g *Grant) { g.Role = Stop }, "only a primary's grant ends"},
+		"wait_that_would_be_lifted": {func(g *Grant) { g.Role = Wait }, "only a primary's grant ends"},
 	}
 	if err := primary().Validate(); err != nil {
 		t.Fatalf("a proper grant is refused: %v", err)
+	}
+	for _, until := range []boottime.Instant{0, 1000} {
+		stop := primary()
+		stop.Role, stop.Deadline = Stop, until
+		if err := stop.Validate(); err != nil {
+			t.Errorf("a stop until %d is refused: %v", until, err)
+		}
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +112,7 @@ func TestFilesRoundTrip(t *testing.T) {
 
 func TestTornGrantIsAnErrorAndNotAnEmptyGrant(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, grantFile), []byte(`{"format":1,"seq":7,"role":"prim`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, File), []byte(`{"format":1,"seq":7,"role":"prim`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if g, err := Read(dir); err == nil || errors.Is(err, ErrNone) {

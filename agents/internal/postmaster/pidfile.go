@@ -62,14 +62,3 @@ func parseStatus(b []byte, pid int) Status {
 		return Unknown
 	}
 }
-
-// RemovePIDFile removes what a postmaster that is proven dead has left. In a new container low process ids are taken again, by guard's own
-// threads among others, and a server that finds one of them in postmaster.pid refuses to start, for ever (SAFETY D34). The caller
-// holds the volume's lock: that, and not the file, says that no server runs.
-func RemovePIDFile(data string) error {
-	err := os.Remove(filepath.Join(data, "postmaster.pid"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove stale postmaster.pid: %w", err)
-	}
-	return nil
-}

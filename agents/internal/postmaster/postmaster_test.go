@@ -1,7 +1,6 @@
 package postmaster
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -58,61 +57,18 @@ func TestStatusLine(t *testing.T) {
 	})
 }
 
-func TestReserveTimelines(t *testing.T) {
-	for _, tt := range []struct {
-		name         string
-		own, granted uint32
-		there        map[string]string
-		want         []string // history files afterwards
-		taken        bool
-	}{
-		{"next_number_needs_no_file", 1, 2, nil, nil, false},
-		{"skipped_numbers_get_empty_files", 1, 5, nil, []string{"00000002.history", "00000003.history", "00000004.history"}, false},
-		{"numbers_are_hexadecimal", 9, 12, nil, []string{"0000000A.history", "0000000B.history"}, false},
-		{"true_history_is_left_alone", 1, 4, map[string]string{"00000002.history": "1\t0/3000000\tno recovery target specified\n"},
-			[]string{"00000002.history", "00000003.history"}, false},
-		{"same_number_again", 3, 3, nil, nil, true},
-		{"older_number", 3, 2, nil, nil, true},
-		{"promotion_to_it_had_begun", 1, 3, map[string]string{"00000003.history": "1\t0/3000000\tx\n"}, []string{"00000003.history"}, true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			data := t.TempDir()
-			wal := filepath.Join(data, "pg_wal")
-			if err := os.Mkdir(wal, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			for name, content := range tt.there {
-				write(t, filepath.Join(wal, name), content)
-			}
-			err := ReserveTimelines(data, tt.own, tt.granted)
-			if got := errors.Is(err, ErrLineTaken); got != tt.taken || (err != nil && !tt.taken) {
-				t.Errorf("got error %v, want taken %v", err, tt.taken)
-			}
-			var got []string
-			entries, err := os.ReadDir(wal)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range entries {
-				got = append(got, e.Name())
-				b, err := os.ReadFile(filepath.Join(wal, e.Name()))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if string(b) != tt.there[e.Name()] {
-					t.Errorf("%s holds %q, want %q", e.Name(), b, tt.there[e.Name()])
-				}
-			}
-			if !slices.Equal(got, tt.want) {
-				t.Errorf("got files %v, want %v", got, tt.want)
-			}
-		})
+func TestTimelineIsOpenedByItsHistoryAndNotByItsReservation(t *testing.T) {
+	data := t.TempDir()
+	if err := os.Mkdir(filepath.Join(data, "pg_wal"), 0o700); err != nil {
+		t.Fatal(err)
 	}
-	t.Run("unreadable_is_an_error_and_not_taken", func(t *testing.T) {
-		if err := ReserveTimelines(filepath.Join(t.TempDir(), "gone"), 1, 3); err == nil || errors.Is(err, ErrLineTaken) {
-			t.Errorf("got %v", err)
+	write(t, filepath.Join(data, "pg_wal", "0000000A.history"), "1\t0/3000000\tno recovery target specified\n")
+	write(t, filepath.Join(data, "pg_wal", "0000000B.history"), "")
+	for line, want := range map[uint32]bool{1: true, 9: false, 10: true, 11: false} {
+		if got, err := OpenedTimeline(data, line); got != want || err != nil {
+			t.Errorf("timeline %d: got %v, %v, want %v", line, got, err, want)
 		}
-	})
+	}
 }
 
 func TestCleanEnv(t *testing.T) {
