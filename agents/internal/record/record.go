@@ -1,0 +1,169 @@
+// Package record is the one fact that all members of a site agree on: who may write, in which epoch, on which timeline, and who
+// else is there. It is stored as one value and changed by compare-and-set only, so it is never read half old and half new (T-67).
+//
+// The package holds values and pure functions. Where the value lies is the business of package lease.
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+)
+
+// Format is the version that this code writes. A member never leads by a record with a higher one (SAFETY D45).
+const Format = 1
+
+// Record is the whole fact.
+type Record struct {
+	Format int `json:"format"`
+	// Holder is the incarnation that wrote this record, and the only one that may write to the database.
+	Holder grant.Incarnation `json:"holder"`
+	// Released says that the holder gave the right back after its server was proven stopped; LSN is then the final position.
+	Released bool `json:"released,omitempty"`
+	// Duration is what others wait, from when they saw this version, before they may take over. FenceAfter is when the holder's own
+	// grant ends, from before it sent this version.
+	Duration   Duration `json:"duration"`
+	FenceAfter Duration `json:"fenceAfter"`
+	// Beat grows with each write. The store may treat a write of the same bytes as none, and then nothing would show that the holder lives.
+	Beat uint64 `json:"beat"`
+
+	Epoch epoch.Epoch `json:"epoch"`
+	// Timeline was reserved by the write that began Epoch (SAFETY rule 14).
+	Timeline uint32 `json:"timeline"`
+	// LSN is the leader's position when it last renewed.
+	LSN      lsn.LSN `json:"lsn"`
+	SystemID string  `json:"systemID,omitempty"`
+	// Bootstrap is the claim to create the database; gone once that is done (SAFETY rule 19).
+	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
+	// Members are all who may ever lead. Only the holder changes the list.
+	Members []Member `json:"members,omitempty"`
+	// Sync is the synchronous set. This release neither sets nor uses it, and keeps what it finds.
+	Sync *Sync `json:"sync,omitempty"`
+
+	unknown extras
+}
+
+// Bootstrap is one member's claim to create the database. Only that member may resume it.
+type Bootstrap struct {
+	Member string `json:"member"`
+	// Statements counts the first statements (settings postgresql.initSQL) that have been run.
+	Statements int `json:"statements,omitempty"`
+
+	unknown extras
+}
+
+// Member is one listed member. The id decides; the names are for people and certificates.
+type Member struct {
+	ID      string `json:"id"`
+	Pod     string `json:"pod"`
+	Host    string `json:"host"`
+	Address string `json:"address,omitempty"`
+	Port    int    `json:"port"`
+
+	unknown extras
+}
+
+// Sync means: every acknowledged commit of this epoch is on the leader and on at least K of Members (SAFETY rule 11).
+type Sync struct {
+	K       int      `json:"k"`
+	Members []string `json:"members"`
+
+	unknown extras
+}
+
+// Duration is a time.Duration that is written as people write it.
+type Duration time.Duration
+
+// String gives Go's form ("8s").
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalJSON writes the text form.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
+
+// UnmarshalJSON reads the text form.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("parse duration: %w", err)
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		return fmt.Errorf("parse duration: %w", err)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Parse reads a record. A record that lacks what every decision needs is an error: a broken store, not a free lease (SAFETY rule 4).
+// A record of a higher format is returned as far as it was understood; MayLead says that nobody of this release leads by it.
+func Parse(text string) (Record, error) {
+	var r Record
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return Record{}, fmt.Errorf("parse record: %w", err)
+	}
+	switch {
+	case r.Format < 1:
+		return Record{}, fmt.Errorf("parse record: no format number")
+	case r.Holder.Member == "" || r.Holder.Pod == "":
+		return Record{}, fmt.Errorf("parse record: no holder")
+	case r.Duration <= 0:
+		return Record{}, fmt.Errorf("parse record: no duration")
+	case r.Epoch.IsZero() || r.Timeline == 0:
+		return Record{}, fmt.Errorf("parse record: no epoch or no timeline")
+	}
+	return r, nil
+}
+
+// Text is the form that is stored. Fields that this release does not know are kept.
+func (r Record) Text() (string, error) {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return "", fmt.Errorf("write record: %w", err)
+	}
+	return string(b), nil
+}
+
+// MayLead reports whether this release understands the record well enough to lead by it.
+func (r Record) MayLead() bool { return r.Format <= Format }
+
+// HeldBy reports whether this very incarnation wrote the record and has not released it. The member's name or its volume alone is not enough: two
+// pods can have one name, and an earlier life of the same volume may still be running (SAFETY D2).
+func (r Record) HeldBy(me grant.Incarnation) bool { return !r.Released && r.Holder == me }
+
+// Listed reports whether a member may ever lead by this record.
+func (r Record) Listed(id string) bool {
+	_, ok := r.Find(id)
+	return ok
+}
+
+// Find returns a listed member.
+func (r Record) Find(id string) (Member, bool) {
+	i := slices.IndexFunc(r.Members, func(m Member) bool { return m.ID == id })
+	if i < 0 {
+		return Member{}, false
+	}
+	return r.Members[i], true
+}
+
+// Leader returns the holder as a listed member; false when the list does not name it.
+func (r Record) Leader() (Member, bool) { return r.Find(r.Holder.Member) }
+
+// Clone returns a copy that shares nothing that is ever changed.
+func (r Record) Clone() Record {
+	r.Members = slices.Clone(r.Members)
+	if r.Bootstrap != nil {
+		b := *r.Bootstrap
+		r.Bootstrap = &b
+	}
+	if r.Sync != nil {
+		s := *r.Sync
+		s.Members = slices.Clone(s.Members)
+		r.Sync = &s
+	}
+	return r
+}
