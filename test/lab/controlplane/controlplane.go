@@ -20,6 +20,9 @@ import (
 // APIUnit is the API server's unit.
 const APIUnit = "kube-apiserver"
 
+// frontProxy is who the API server is towards servers that extend it.
+const frontProxy = "front-proxy"
+
 // shares puts control planes before nodes when the machine is busy: a control plane that starves looks like a fault
 // that nobody asked for.
 const shares = 4096
@@ -47,6 +50,7 @@ func users() map[string]pki.Subject {
 		"controller-manager": {User: "system:kube-controller-manager"},
 		"scheduler":          {User: "system:kube-scheduler"},
 		"dns":                {User: "lab-dns", Groups: []string{"system:masters"}},
+		frontProxy:           {User: frontProxy},
 	}
 }
 
@@ -140,6 +144,10 @@ func apiServer(s topology.Site, f Files, bin build.Binaries) []string {
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
 		"--kubelet-client-certificate=" + f.path("admin.crt"), "--kubelet-client-key=" + f.path("admin.key"),
+		"--requestheader-client-ca-file=" + f.CA(), "--requestheader-allowed-names=" + frontProxy,
+		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
+		"--proxy-client-cert-file=" + f.path(frontProxy+".crt"), "--proxy-client-key-file=" + f.path(frontProxy+".key"),
 		// Nodes' names are in no DNS.
 		"--kubelet-preferred-address-types=InternalIP",
 		"--allow-privileged",

@@ -23,16 +23,19 @@ const (
 
 // WriteCorefile writes CoreDNS's configuration. Names outside the cluster do not exist: the lab has no outside.
 func WriteCorefile(file string, s topology.Site, kubeconfig string) error {
-	text := fmt.Sprintf(`.:%d {
-	bind %s
+	text := fmt.Sprintf(`%[3]s:%[1]d in-addr.arpa:%[1]d {
+	bind %[2]s
 	errors
-	kubernetes %s in-addr.arpa {
-		kubeconfig %s
+	kubernetes %[3]s in-addr.arpa {
+		kubeconfig %[4]s
 		pods insecure
 		ttl 5
 	}
 	cache 5
-	template ANY ANY . {
+}
+.:%[1]d {
+	bind %[2]s
+	template ANY ANY {
 		rcode NXDOMAIN
 	}
 }

@@ -1,0 +1,34 @@
+// Command lab runs real Kubernetes clusters ("sites") on one plain Linux machine, and breaks them on request. It needs
+// root, and takes all it needs from flags and arguments; see test/lab/README.md.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		os.Exit(1)
+	}
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "lab",
+		Short:         "Real Kubernetes clusters on one machine, with faults on request",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.AddCommand(buildCommand(), upCommand(), downCommand(), statusCommand(), kubeconfigCommand(), execCommand())
+	cmd.AddCommand(inner()...)
+	return cmd
+}

@@ -1,0 +1,42 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pgspan/pgspan/test/lab/build"
+	"github.com/pgspan/pgspan/test/lab/cgroup"
+	"github.com/pgspan/pgspan/test/lab/host"
+	"github.com/pgspan/pgspan/test/lab/volume"
+	"github.com/pgspan/pgspan/test/lab/wan"
+)
+
+// Down ends the lab and leaves nothing of it on the machine but pushed images. It trusts no remembered state: it looks
+// for what is there, so it works as well after any part was killed.
+func Down(ctx context.Context, progress build.Progress) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	progress("ending all processes")
+	if err := endProcesses(ctx); err != nil {
+		return fmt.Errorf("end processes: %w", err)
+	}
+	progress("removing network, volumes and control groups")
+	if err := wan.Down(ctx); err != nil {
+		return fmt.Errorf("remove network: %w", err)
+	}
+	if err := volume.Remove(ctx, VolumesDir()); err != nil {
+		return fmt.Errorf("remove volumes: %w", err)
+	}
+	if err := cgroup.Remove(ctx, ""); err != nil {
+		return err
+	}
+	for _, dir := range []string{host.Small, filepath.Join(host.Big, "hosts"), DaemonLog()} {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove files: %w", err)
+		}
+	}
+	return nil
+}
