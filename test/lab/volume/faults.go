@@ -70,10 +70,7 @@ func takeSpace(path string, percent int) error {
 	if err != nil {
 		return err
 	}
-	missing := space.size/100*int64(percent) - space.used
-	if percent == 100 {
-		missing = space.size
-	}
+	missing := space.size*int64(percent)/100 - space.used
 	var at int64
 	for piece := missing; missing >= blockBytes && piece >= blockBytes; {
 		piece = min(piece, missing) / blockBytes * blockBytes

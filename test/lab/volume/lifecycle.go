@@ -190,7 +190,8 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	return s.volumes.remove(name)
 }
 
-// Snapshot keeps the volume as it is at this moment, as after a power cut: what was synced is in it.
+// Snapshot keeps the volume as it is at this moment, with everything that was written, synced or not. Writers wait
+// while it is taken.
 func (s *Store) Snapshot(_ context.Context, name, snapshot string) (err error) {
 	if err := checkName(snapshot); err != nil {
 		return err
