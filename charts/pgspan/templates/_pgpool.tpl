@@ -1,0 +1,69 @@
+{{/*
+How many pgpools run: as many as there are database members unless said otherwise. Usage: {{ include "pgspan.pgpoolReplicas" . }}
+*/}}
+{{- define "pgspan.pgpoolReplicas" -}}
+{{- $n := .Values.pgpool.replicas -}}
+{{- ternary (add1 .Values.replicas) $n (kindIs "invalid" $n) -}}
+{{- end -}}
+
+{{/*
+pgpool.yaml as the pooler reads it (package pgpool). Backends are the role Services by name; without replicas there is no second one,
+since a backend that nobody serves is a backend that is down. Usage: {{ include "pgspan.pgpoolSettings" . }}
+*/}}
+{{- define "pgspan.pgpoolSettings" -}}
+{{- $v := .Values.pgpool -}}
+port: 5432
+primary: {host: {{ include "pgspan.host" (dict "context" . "service" "rw") }}, port: 5432, weight: {{ $v.weights.primary }}}
+{{- if gt (int .Values.replicas) 0 }}
+replicas: {host: {{ include "pgspan.host" (dict "context" . "service" "ro") }}, port: 5432, weight: {{ $v.weights.replicas }}}
+{{- end }}
+children: {{ $v.children }}
+poolPerChild: {{ $v.poolPerChild }}
+disableLoadBalanceOnWrite: {{ $v.disableLoadBalanceOnWrite | quote }}
+statementLevelBalance: {{ $v.statementLevelBalance }}
+{{- with $v.primaryRoutingQueries }}
+primaryRoutingQueries:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $v.writeFunctions }}
+writeFunctions:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if $v.cache.enabled }}
+cache:
+  memcachedHost: {{ $v.cache.memcached.host | quote }}
+  memcachedPort: {{ $v.cache.memcached.port }}
+  expireSeconds: {{ $v.cache.expireSeconds }}
+  {{- with $v.cache.safeTables }}
+  safeTables:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $v.cache.unsafeTables }}
+  unsafeTables:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- with $v.parameters }}
+parameters:
+  {{- range $name, $value := . }}
+  {{ $name }}: {{ include "pgspan.text" $value | quote }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/*
+What pgpool must not be asked for. Usage: {{ include "pgspan.pgpoolRefusals" . }}
+*/}}
+{{- define "pgspan.pgpoolRefusals" -}}
+{{- $v := .Values.pgpool -}}
+{{- $pools := include "pgspan.pgpoolReplicas" . | int -}}
+{{- $wanted := mul $pools ($v.children | int) ($v.poolPerChild | int) -}}
+{{- $most := index .Values.postgresql.parameters "max_connections" | default 200 | int -}}
+{{- $reserved := index .Values.postgresql.parameters "superuser_reserved_connections" | default 3 | int -}}
+{{- if gt $wanted (sub $most $reserved | int) -}}
+{{- fail (printf "pgpool may open %d connections to one server (%d pgpools x pgpool.children %d x pgpool.poolPerChild %d), but max_connections %d less %d reserved ones allows %d. Lower pgpool.replicas, pgpool.children or pgpool.poolPerChild, or raise postgresql.parameters.max_connections." $wanted $pools ($v.children | int) ($v.poolPerChild | int) $most $reserved (sub $most $reserved)) -}}
+{{- end -}}
+{{- if and $v.cache.enabled (gt $pools 1) (empty $v.cache.memcached.host) -}}
+{{- fail (printf "pgpool.cache.enabled with %d pgpools needs pgpool.cache.memcached.host: a cache in the memory of one pgpool is not invalidated by what is written through another. Or set pgpool.replicas to 1." $pools) -}}
+{{- end -}}
+{{- end -}}

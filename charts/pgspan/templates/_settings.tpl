@@ -1,0 +1,36 @@
+{{/*
+settings.yaml: what the agents are told about the database. Nothing secret. The agents refuse unknown keys, so each key here is one
+of their package settings. Usage: {{ include "pgspan.settings" . }}
+*/}}
+{{- define "pgspan.settings" -}}
+{{- $pg := .Values.postgresql -}}
+{{- $parameters := dict -}}
+{{- range $name, $value := $pg.parameters -}}
+{{- $_ := set $parameters $name (include "pgspan.text" $value) -}}
+{{- end -}}
+{{- $initdb := dict -}}
+{{- range $key, $value := $pg.initdb -}}
+{{- if $value -}}{{- $_ := set $initdb $key (ternary ($value | int) $value (eq $key "walSegmentMB")) -}}{{- end -}}
+{{- end -}}
+{{- $postgresql := dict "initdb" $initdb -}}
+{{- range $key, $value := dict "parameters" $parameters "hba" $pg.hba "ident" $pg.ident "sharedPreloadLibraries" $pg.sharedPreloadLibraries "initSQL" $pg.initSQL "binDir" $pg.binDir -}}
+{{- if $value -}}{{- $_ := set $postgresql $key $value -}}{{- end -}}
+{{- end -}}
+{{- $users := dict -}}
+{{- range $name, $user := .Values.users -}}
+{{- $own := pick ($user | default dict) "options" "memberOf" -}}
+{{- if not (kindIs "invalid" ($user | default dict).connectionLimit) -}}{{- $_ := set $own "connectionLimit" ($user.connectionLimit | int) -}}{{- end -}}
+{{- $_ := set $users $name $own -}}
+{{- end -}}
+{{- $settings := dict
+      "release" (include "pgspan.fullname" .)
+      "clusterDomain" .Values.clusterDomain
+      "major" ($pg.version | int)
+      "port" 5432
+      "postgresql" $postgresql
+      "members" (dict "primary" 1 "replicas" (.Values.replicas | int)) -}}
+{{- range $key, $value := dict "site" .Values.site "databases" .Values.databases "users" $users "superuserTCP" .Values.superuser.tcp -}}
+{{- if $value -}}{{- $_ := set $settings $key $value -}}{{- end -}}
+{{- end -}}
+{{- toYaml $settings -}}
+{{- end -}}

@@ -1,0 +1,154 @@
+{{/*
+What the schema cannot say: values that fit each by itself and cannot work together. All problems are told at once, each with what to write
+instead. Usage, once: {{ include "pgspan.validate" . }}
+*/}}
+{{- define "pgspan.validate" -}}
+{{- $lines := list -}}
+{{- range list "sites" "tls" "lease" "postgresql" "users" "pods" "volumes" "service" -}}
+{{- range include (printf "pgspan.validate.%s" .) $ | splitList "\n" -}}
+{{- if . | trim -}}{{- $lines = append $lines (printf "  - %s" (trim .)) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if $lines -}}
+{{- fail (printf "\n\nThese values cannot work:\n%s\n" (join "\n" $lines)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pgspan.validate.sites" -}}
+{{- $names := keys .Values.sites | sortAlpha | join ", " }}
+{{- if and .Values.sites (not .Values.site) }}
+sites are listed ({{ $names }}), but site does not say which one this release is: put "site: <name>" into the values file of this Kubernetes cluster
+{{- else if and .Values.site (not .Values.sites) }}
+site is "{{ .Values.site }}", but there is no list of sites: name every site once under sites, in a file that all of them share
+{{- else if and .Values.site (not (hasKey .Values.sites .Values.site)) }}
+site "{{ .Values.site }}" is not in the list of sites ({{ $names }}): add it there, or correct its name
+{{- end }}
+{{- if gt (len .Values.sites) 1 }}
+{{- range $name, $site := .Values.sites }}
+{{- if not $site.host }}
+sites.{{ $name }} has no host: give the address under which the other sites reach its Service {{ include "pgspan.fullname" $ }}-cross
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and (gt (len .Values.sites) 1) (not (include "pgspan.crossEnabled" .)) }}
+service.cross.enabled is false with several sites, so that no other site could reach this one: leave it out, or set it to true
+{{- end }}
+{{- end -}}
+
+{{- define "pgspan.validate.tls" -}}
+{{- $tls := .Values.tls }}
+{{- if and (eq $tls.mode "generated") (gt (len .Values.sites) 1) }}
+tls.mode is "generated" with {{ len .Values.sites }} sites, and each would make a CA of its own that the others do not trust: run "kubectl pgspan certs" with these values, apply the Secret at every site, and set tls.mode: secret and tls.secret.name
+{{- end }}
+{{- if and (eq $tls.mode "secret") (not $tls.secret.name) }}
+tls.mode is "secret", but tls.secret.name is empty: make the Secret with "kubectl pgspan certs" and give its name
+{{- end }}
+{{- if and (ne $tls.mode "secret") $tls.secret.name }}
+tls.secret.name is "{{ $tls.secret.name }}", but tls.mode is "{{ $tls.mode }}", which would not use it: set tls.mode: secret
+{{- end }}
+{{- if and (eq $tls.mode "certManager") (not $tls.certManager.issuerRef.name) (gt (len .Values.sites) 1) }}
+tls.certManager.issuerRef.name is empty with {{ len .Values.sites }} sites, and each would make a CA of its own that the others do not trust: name an issuer whose CA all sites share
+{{- end }}
+{{- if gt (int $tls.generated.days) (int $tls.generated.caDays) }}
+tls.generated.days ({{ $tls.generated.days }}) is more than tls.generated.caDays ({{ $tls.generated.caDays }}): a certificate cannot outlive its CA
+{{- end }}
+{{- if ge (include "pgspan.milliseconds" $tls.certManager.renewBefore | int64) (include "pgspan.milliseconds" $tls.certManager.duration | int64) }}
+tls.certManager.renewBefore ({{ $tls.certManager.renewBefore }}) must be shorter than tls.certManager.duration ({{ $tls.certManager.duration }})
+{{- end }}
+{{- end -}}
+
+{{- define "pgspan.validate.lease" -}}
+{{- $lease := .Values.lease }}
+{{- $duration := include "pgspan.milliseconds" $lease.duration | int }}
+{{- $fence := include "pgspan.milliseconds" $lease.fenceAfter | int }}
+{{- $stop := include "pgspan.milliseconds" $lease.stopTime | int }}
+{{- $renew := include "pgspan.milliseconds" $lease.renewEvery | int }}
+{{- if gt (mul 10 (add $fence $stop)) (mul 8 $duration) }}
+lease.fenceAfter ({{ $lease.fenceAfter }}) + lease.stopTime ({{ $lease.stopTime }}) is more than 0.8 of lease.duration ({{ $lease.duration }}), so a new primary could begin before the old one is dead: raise the duration to {{ div (add (mul 10 (add $fence $stop)) 7) 8 }}ms or more, or lower the others
+{{- end }}
+{{- if gt $renew 1000 }}
+lease.renewEvery is {{ $lease.renewEvery }}: a machine paused from outside may acknowledge writes for that long after another took over; 1s is the most
+{{- end }}
+{{- if or (le $renew 0) (le $stop 0) (le $fence 0) }}
+lease: every time must be more than zero
+{{- else if lt $fence (mul 2 $renew) }}
+lease.fenceAfter ({{ $lease.fenceAfter }}) leaves no room for one missed renewal (lease.renewEvery {{ $lease.renewEvery }}): it must be at least twice as long
+{{- end }}
+{{- end -}}
+
+{{- define "pgspan.validate.users" -}}
+{{- $slugs := dict }}
+{{- range $name, $user := .Values.users }}
+{{- $user = $user | default dict }}
+{{- if or (eq $name "postgres") (hasPrefix "pg_" $name) (hasPrefix "pgspan_" $name) }}
+users.{{ $name }}: the name is taken by {{ ternary "pgspan" "PostgreSQL" (hasPrefix "pgspan_" $name) }}; choose another{{ ternary " (the superuser over TCP is superuser.tcp)" "" (eq $name "postgres") }}
+{{- end }}
+{{- range $user.options }}
+{{- if regexMatch "^(?i)(SUPERUSER|REPLICATION|BYPASSRLS)$" . }}
+users.{{ $name }}.options: {{ . | upper }} would let an application go around what keeps the data safe; grant a predefined role such as pg_read_all_data by memberOf instead
+{{- end }}
+{{- end }}
+{{- if and $user.passwordKey (not $user.existingSecret) }}
+users.{{ $name }}.passwordKey is given without existingSecret: name the Secret, or leave both out for a generated password
+{{- end }}
+{{- if and $user.database (not (hasKey $.Values.databases $user.database)) (ne $user.database "postgres") }}
+users.{{ $name }}.database is "{{ $user.database }}", which is not among databases: add it there
+{{- end }}
+{{- $slug := include "pgspan.slug" $name }}
+{{- if hasKey $slugs $slug }}
+users {{ get $slugs $slug }} and {{ $name }} would share the Secret {{ include "pgspan.fullname" $ }}-user-{{ $slug }}: rename one of them
+{{- end }}
+{{- $_ := set $slugs $slug $name }}
+{{- end }}
+{{- range $name, $database := .Values.databases }}
+{{- if has $name (list "postgres" "template0" "template1") }}
+databases.{{ $name }} belongs to PostgreSQL itself: choose another name
+{{- end }}
+{{- if not (hasKey $.Values.users $database.owner) }}
+databases.{{ $name }}.owner is "{{ $database.owner }}", which is not among users: add it there ("{{ $database.owner }}: {}" is enough)
+{{- end }}
+{{- end }}
+{{- if and .Values.superuser.existingSecret (not .Values.superuser.tcp) }}
+superuser.existingSecret is given, but superuser.tcp is false, so nothing would use it: set superuser.tcp: true, or leave it out
+{{- end }}
+{{- end -}}
+
+{{- define "pgspan.validate.pods" -}}
+{{- $limit := dig "limits" "memory" "" (.Values.database.resources | default dict) }}
+{{- if and $limit (ge (include "pgspan.bytes" .Values.database.sharedMemory | int64) (include "pgspan.bytes" $limit | int64)) }}
+database.sharedMemory ({{ .Values.database.sharedMemory }}) is not less than the memory limit ({{ $limit }}), which it counts into: lower it, or raise database.resources.limits.memory
+{{- end }}
+{{- range $component := list "database" "pgpool" }}
+{{- $values := index $.Values $component }}
+{{- $uid := dig "runAsUser" "" ($values.podSecurityContext | default dict) | toString }}
+{{- if eq $uid "0" }}
+{{ $component }}.podSecurityContext.runAsUser is 0: PostgreSQL refuses to run as root; take any other uid
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "pgspan.validate.volumes" -}}
+{{- if has "ReadWriteMany" .Values.persistence.accessModes }}
+persistence.accessModes contains ReadWriteMany: two nodes that write one volume destroy it; take ReadWriteOncePod, or ReadWriteOnce where the driver knows no better
+{{- end }}
+{{- range $set := list "primary" "replica" }}
+{{- $name := printf "%s-%s" (include "pgspan.fullname" $) $set }}
+{{- $live := lookup "apps/v1" "StatefulSet" (include "pgspan.namespace" $) $name }}
+{{- range dig "spec" "volumeClaimTemplates" list $live }}
+{{- $size := .spec.resources.requests.storage }}
+{{- if ne (include "pgspan.bytes" $size) (include "pgspan.bytes" $.Values.persistence.size) }}
+persistence.size is {{ $.Values.persistence.size }}, but StatefulSet {{ $name }} was made with {{ $size }}, and Kubernetes does not let a set's template change. To grow (no pod stops, volumes cannot shrink): for each claim "kubectl -n {{ include "pgspan.namespace" $ }} patch pvc data-{{ $name }}-0 -p '{\"spec\":{\"resources\":{\"requests\":{\"storage\":\"{{ $.Values.persistence.size }}\"}}}}'", then "kubectl -n {{ include "pgspan.namespace" $ }} delete statefulset {{ $name }} --cascade=orphan", then this helm upgrade again
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "pgspan.validate.service" -}}
+{{- $service := .Values.service }}
+{{- if and (eq $service.ipFamilyPolicy "SingleStack") (gt (len $service.ipFamilies) 1) }}
+service.ipFamilies names two families, but service.ipFamilyPolicy is SingleStack: set it to PreferDualStack, or name one
+{{- end }}
+{{- if and $service.cross.loadBalancerIP (gt (len $service.ipFamilies) 1) }}
+service.cross.loadBalancerIP is one address, but service.ipFamilies names two families: Kubernetes refuses that; set the addresses by the load balancer's own annotation
+{{- end }}
+{{- end -}}

@@ -1,0 +1,67 @@
+{{/*
+PostgreSQL's own settings: parameters that availability rests on belong to pgspan, each with its reason.
+*/}}
+{{- define "pgspan.validate.postgresql" -}}
+{{- $pg := .Values.postgresql }}
+{{- $major := $pg.version | int }}
+{{- if or (lt $major 15) (gt $major 18) }}
+postgresql.version is {{ $pg.version }}: 15, 16, 17 and 18 are supported; give the major version only
+{{- end }}
+{{- $reasons := include "pgspan.ownParameters" . | fromYaml }}
+{{- range $parameter, $value := $pg.parameters }}
+{{- $name := lower $parameter }}
+{{- if hasKey $reasons $name }}
+postgresql.parameters.{{ $parameter }} cannot be set: {{ get $reasons $name }}
+{{- else if hasPrefix "recovery_target" $name }}
+postgresql.parameters.{{ $parameter }} cannot be set: a member that stops replaying at a point would never follow its primary again
+{{- else if and (eq $name "max_slot_wal_keep_size") (eq (toString $value) "-1") }}
+postgresql.parameters.{{ $parameter }} is -1: a replica that is gone would fill the primary's disk; give a size
+{{- else if and (has $name (list "wal_keep_size" "max_wal_senders" "max_replication_slots")) (eq (toString $value) "0") }}
+postgresql.parameters.{{ $parameter }} is 0, with which no replica could follow: leave it out, or give more
+{{- end }}
+{{- end }}
+{{- range $pg.hba }}
+{{- if regexMatch "(^|\\s)trust(\\s|$)" (regexReplaceAll "#.*$" . "") }}
+postgresql.hba: the line "{{ . }}" lets anybody in without a password: use scram-sha-256, or cert
+{{- end }}
+{{- end }}
+{{- if and (eq $pg.initdb.localeProvider "icu") (not $pg.initdb.icuLocale) }}
+postgresql.initdb.localeProvider is icu, but postgresql.initdb.icuLocale is empty: name one, for instance und
+{{- end }}
+{{- if and $pg.initdb.icuLocale (ne $pg.initdb.localeProvider "icu") }}
+postgresql.initdb.icuLocale is given, but postgresql.initdb.localeProvider is "{{ $pg.initdb.localeProvider }}": set it to icu
+{{- end }}
+{{- if and (eq $pg.initdb.localeProvider "builtin") (lt $major 17) }}
+postgresql.initdb.localeProvider is builtin, which came with PostgreSQL 17: use libc with {{ $major }}
+{{- end }}
+{{- end -}}
+
+{{/* Parameter → why it is not the user's. Usage: {{ include "pgspan.ownParameters" . | fromYaml }} */}}
+{{- define "pgspan.ownParameters" -}}
+{{- $place := "pgspan places this file itself, so that a base backup cannot carry it to another member" -}}
+{{- $tls := "TLS is always on and its files come from tls" -}}
+{{- $upstream := "whom a member follows stands in the grant that it gets from keeper" -}}
+{{- $durable := "without it a crash loses or damages data" -}}
+{{- $wal := "replication, pg_rewind and a change of version need what pgspan sets" -}}
+{{- $include := "files in the image or on the volume would go around these checks; write the parameters here" -}}
+{{- range $reason, $names := dict
+      $place (list "data_directory" "config_file" "hba_file" "ident_file" "external_pid_file")
+      $tls (list "ssl" "ssl_cert_file" "ssl_key_file" "ssl_ca_file" "ssl_passphrase_command")
+      $upstream (list "primary_conninfo" "primary_slot_name" "promote_trigger_file" "hot_standby" "standby_mode" "sync_replication_slots")
+      $durable (list "fsync" "full_page_writes" "ignore_checksum_failure" "zero_damaged_pages")
+      $wal (list "wal_level" "wal_log_hints" "archive_mode" "archive_library")
+      $include (list "include" "include_dir" "include_if_exists")
+      "Services, probes and certificates stand on port 5432 of every address" (list "listen_addresses" "port")
+      "keeper logs in through a socket that only it and the server mount" (list "unix_socket_directories" "unix_socket_group" "unix_socket_permissions")
+      "who must acknowledge is kept in step with the record of who leads" (list "synchronous_standby_names")
+      "members are told apart by it" (list "cluster_name")
+      "passwords are stored as SCRAM and nothing weaker" (list "password_encryption")
+      "the server logs to the container's output, where Kubernetes collects it" (list "logging_collector" "log_directory" "log_filename")
+      "guard starts the server again, after it has looked at the grant" (list "restart_after_crash")
+      "the slots of an upgrade that has not begun yet must not expire" (list "idle_replication_slot_timeout")
+      "write the libraries under postgresql.sharedPreloadLibraries" (list "shared_preload_libraries") }}
+{{- range $names }}
+{{ . }}: {{ $reason | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,41 @@
+{{/*
+The volumes of a database pod beside its persistent one. What is written at run time is memory: it is gone with the pod, and a base backup
+can never carry it. Memory volumes count into the memory limit of whoever writes them and cannot grow past their size.
+Usage: {{ include "pgspan.volumes" (dict "context" $ "values" $values) }}
+*/}}
+{{- define "pgspan.volumes" -}}
+{{- range $name, $size := dict "bin" "96Mi" "control" "1Mi" "conf" "4Mi" "keys" "1Mi" "socket" "1Mi" "tmp" "32Mi" "shm" .values.sharedMemory }}
+- name: {{ $name }}
+  emptyDir: {medium: Memory, sizeLimit: {{ $size }}}
+{{- end }}
+- name: settings
+  configMap:
+    name: {{ include "pgspan.fullname" .context }}-settings
+    defaultMode: 0444
+- name: tls
+  {{- include "pgspan.tlsVolume" (dict "context" .context) | nindent 2 }}
+- name: users
+  projected:
+    defaultMode: 0440
+    {{- /* Optional: a Secret that somebody forgot must not keep a member of the database down. keeper says what is missing. */}}
+    sources:
+      {{- range $user, $secret := include "pgspan.passwordSecrets" .context | fromYaml }}
+      - secret:
+          name: {{ $secret.name }}
+          optional: true
+          items:
+            - {key: {{ $secret.key | quote }}, path: {{ printf "%s/password" $user | quote }}}
+      {{- else }}
+      []
+      {{- end }}
+- name: api
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 3607}
+      - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+      - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+{{- with include "pgspan.extra" (dict "context" .context "list" .values.extraVolumes) }}
+{{ . }}
+{{- end }}
+{{- end -}}
