@@ -8,12 +8,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestMain lets the test binary be run as another uid: with these variables it places keys once and ends.
 func TestMain(m *testing.M) {
 	if src := os.Getenv("KEYS_TEST_SRC"); src != "" {
-		_, err := Place(src, os.Getenv("KEYS_TEST_DST"), Database(), t0)
+		now, err := time.Parse(time.RFC3339, os.Getenv("KEYS_TEST_NOW"))
+		if err == nil {
+			_, err = Place(src, os.Getenv("KEYS_TEST_DST"), Database(), now)
+		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -23,6 +27,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+func placeEnv(src, dst string, now time.Time) []string {
+	return []string{"KEYS_TEST_SRC=" + src, "KEYS_TEST_DST=" + dst, "KEYS_TEST_NOW=" + now.Format(time.RFC3339)}
+}
+
 // placeAs runs Place in a process with a uid and gids, as a pod would with runAsUser and fsGroup.
 func placeAs(t *testing.T, uid, gid uint32, src, dst string) error {
 	t.Helper()
@@ -30,7 +38,7 @@ func placeAs(t *testing.T, uid, gid uint32, src, dst string) error {
 		t.Fatal("run the tests as root: this one changes its uid")
 	}
 	cmd := exec.Command("/proc/self/exe") // by this name the directory of the test binary need not be open to the uid
-	cmd.Env = []string{"KEYS_TEST_SRC=" + src, "KEYS_TEST_DST=" + dst}
+	cmd.Env = placeEnv(src, dst, t0)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)

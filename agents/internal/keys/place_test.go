@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -146,6 +147,17 @@ func TestSourceThatIsNotThereIsNoProblemButAnError(t *testing.T) {
 	}
 }
 
+func TestUmaskThatTakesTheOwnersBits(t *testing.T) {
+	m, dst := newMount(t, generate(t, oneSite(), t0).Shared()), t.TempDir()
+	defer syscall.Umask(syscall.Umask(0o277))
+	if _, err := Place(m.dir, dst, Database(), t0); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(dst, "server.key")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("got %v %v, want 0600", info.Mode(), err)
+	}
+}
+
 func TestWantedFilesBecomeFewer(t *testing.T) {
 	bundle := generate(t, oneSite(), t0)
 	m, dst := newMount(t, bundle.Shared()), t.TempDir()
@@ -202,43 +214,66 @@ func TestKilledWhilePlacing(t *testing.T) {
 	}
 }
 
-// TestRotationDuringPlacing rotates as fast as it can while placing: never a mixture, never a refusal.
-func TestRotationDuringPlacing(t *testing.T) {
-	first := generate(t, oneSite(), t0)
-	second := renew(t, first, oneSite(), t0)
-	m, dst := newMount(t, first.Shared()), t.TempDir()
+// rotating rotates between two sets as fast as it can until the test ends it.
+func rotating(m *mount, sets ...sitecerts.Bundle) (end func()) {
 	stop := make(chan struct{})
-	var rotating sync.WaitGroup
-	rotating.Go(func() {
+	var running sync.WaitGroup
+	running.Go(func() {
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
 				return
 			default:
-				m.rotate([]sitecerts.Bundle{second, first}[i%2].Shared())
-				time.Sleep(2 * time.Millisecond) // a kubelet is far slower; at full speed no reader could ever finish
+				m.rotate(sets[i%len(sets)].Shared())
 			}
 		}
 	})
-	changes := 0
-	for range 100 {
-		result, err := Place(m.dir, dst, Database(), t0)
+	return func() {
+		close(stop)
+		running.Wait()
+	}
+}
+
+// TestRotationDuringReading shows that a reader never sees a mixture, nor a directory that is being removed.
+func TestRotationDuringReading(t *testing.T) {
+	first := generate(t, oneSite(), t0)
+	second := renew(t, first, oneSite(), t0)
+	m := newMount(t, first.Shared())
+	defer rotating(m, second, first)()
+	seen := map[bool]int{}
+	for range 2000 {
+		files, err := snapshot(m.dir, names(Database()))
 		if err != nil {
-			t.Errorf("a rotation was mistaken for a fault: %v", err)
-			break
+			t.Fatal(err)
 		}
-		if result.Changed {
-			changes++
+		whole := first
+		if !bytes.Equal(files["server.crt"], first["server.crt"]) {
+			whole = second
+		}
+		for _, name := range names(Database()) {
+			if !bytes.Equal(files[name], whole[name]) {
+				t.Fatalf("%s is missing or of another set", name)
+			}
+		}
+		seen[bytes.Equal(files["server.crt"], first["server.crt"])]++
+	}
+	if seen[true] == 0 || seen[false] == 0 {
+		t.Errorf("no rotation happened while reading: %v", seen)
+	}
+}
+
+func TestRotationDuringPlacing(t *testing.T) {
+	first := generate(t, oneSite(), t0)
+	second := renew(t, first, oneSite(), t0)
+	m, dst := newMount(t, first.Shared()), t.TempDir()
+	defer rotating(m, second, first)()
+	for range 50 {
+		if _, err := Place(m.dir, dst, Database(), t0); err != nil {
+			t.Fatalf("a rotation was mistaken for a fault: %v", err)
 		}
 		if _, err := Read(dst, Database(), t0); err != nil {
-			t.Errorf("a mixture was placed: %v", err)
-			break
+			t.Fatalf("a mixture was placed: %v", err)
 		}
-	}
-	close(stop)
-	rotating.Wait()
-	if changes < 3 {
-		t.Errorf("only %d of 100 placings met a rotation: the test tests nothing", changes)
 	}
 }
 
