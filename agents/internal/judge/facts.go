@@ -1,0 +1,148 @@
+// Package judge decides what a member is to be. It is a pure function: facts in, a verdict with its reason out. It asks nobody,
+// reads no clock and changes nothing, so that every case can stand in a table.
+//
+// The rules are SAFETY's; the number of the rule stands at each row. This release makes no elections: the right to write goes back
+// to the member that is recorded as its holder, to a member that creates the database, or to one named by a person.
+package judge
+
+import (
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+// Facts is everything a verdict rests on. Instants have been turned into durations by whoever read the clock.
+type Facts struct {
+	// Me is this incarnation; Member is empty as long as the API has not said which volume this pod has.
+	Me   grant.Incarnation
+	Pod  string // pod name, for the record's list and for sentences
+	Host string // name in certificates
+	IP   string // pod IP
+	Port int
+	// BornPrimary: an empty volume of this pod may become the first primary.
+	BornPrimary bool
+	// Adopt is the pod that a person has named to lead when there is data and no record.
+	Adopt string
+	// Lease is the name of the record's object, for sentences.
+	Lease, Namespace string
+	// Draining: keeper was told to end.
+	Draining bool
+
+	Store  Store
+	Local  Local
+	Others Others
+}
+
+// Known says what is known of the record.
+type Known int
+
+const (
+	// Unreachable: never answered. It does not mean absent (rule 19).
+	Unreachable Known = iota
+	Absent
+	Present
+	Broken
+)
+
+// Store is what this process knows of the record.
+type Store struct {
+	Known   Known
+	Record  record.Record
+	Version string
+	// Problem is why the record is broken or the store does not answer.
+	Problem string
+	// Silent is how long the store has not answered.
+	Silent time.Duration
+	// Mine: this incarnation wrote Record; InForce: and its grant has not run out.
+	Mine, InForce bool
+	// Expired: seen unchanged for the recorded duration by this process (rule 4).
+	Expired bool
+}
+
+// Local is what this pod knows of its own volume and server.
+type Local struct {
+	// State is what seed or guard reported; nil: nothing yet. Stale: its writer has not been heard for some time.
+	State *grant.State
+	Stale bool
+	// Previous is the grant that an earlier process of this incarnation, or this one, has written; nil: none.
+	Previous *grant.Grant
+	// PreviousInForce: Previous is a primary's and has not run out.
+	PreviousInForce bool
+	// StandbyFor is how long the server has been a standby without interruption.
+	StandbyFor time.Duration
+}
+
+// Volume is one volume of the release as the API knows it.
+type Volume struct {
+	Member   string // PVC UID
+	Pod      string // the pod it belongs to
+	SystemID string // as noted on the PVC; empty if no data was ever there
+	Epoch    epoch.Epoch
+	Timeline uint32
+}
+
+// Others is what the API says of the release's volumes and pods. Known is false while that has not been heard.
+type Others struct {
+	Known   bool
+	Volumes []Volume
+	// WithData are pods whose keeper reported data on the volume; Empty those that reported none.
+	WithData, Empty []string
+}
+
+// Do is a change of the record.
+type Do int
+
+const (
+	Nothing Do = iota
+	// Create claims an absent record.
+	Create
+	// Take replaces the record by one of the next epoch.
+	Take
+	// Release gives the record back with Record.LSN as the final position, once the volume's lock is proven free.
+	Release
+)
+
+// String names the change for logs.
+func (d Do) String() string {
+	switch d {
+	case Create:
+		return "create"
+	case Take:
+		return "take"
+	case Release:
+		return "release"
+	default:
+		return "none"
+	}
+}
+
+// Verdict is what is to be done.
+type Verdict struct {
+	// Grant is what guard is to be told. Seq, holder and deadline are filled in by whoever writes it. Keep means: leave the grant
+	// as it stands.
+	Grant grant.Grant
+	Keep  bool
+	// Do changes the record to Record.
+	Do     Do
+	Record record.Record
+	// Reason is one sentence.
+	Reason string
+	// End: keeper was told to end and nothing is left to wait for but Do.
+	End bool
+	// Person: nothing goes on until a person does what Reason says.
+	Person bool
+}
+
+func wait(reason string) Verdict {
+	return Verdict{Grant: grant.Grant{Role: grant.Wait, Reason: reason}, Reason: reason}
+}
+
+func person(reason string) Verdict {
+	v := wait(reason)
+	v.Person = true
+	return v
+}
+
+func keep(reason string) Verdict { return Verdict{Keep: true, Reason: reason} }

@@ -1,0 +1,210 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+const (
+	// patience is how long the store may be silent before a member without a grant goes on by itself, as a standby (D43).
+	patience = 15 * time.Second
+	// settled is how long a server must have been a standby before its own epoch is taken for spent: guard notes an epoch on the
+	// volume shortly before it promotes.
+	settled = 3 * time.Second
+)
+
+// Judge decides. The order of the rows is the order of what is certain: first who this is, then the record, then the volume.
+func Judge(f Facts) Verdict {
+	switch {
+	case f.Draining && f.down():
+		return ending(f)
+	case f.Store.Known == Unreachable:
+		return withoutStore(f)
+	case f.Me.Member == "":
+		return keepOr(f, wait("the API has not said which volume this pod has"))
+	case f.Store.Known == Broken:
+		return keepOr(f, person(fmt.Sprintf("the record in lease %s cannot be understood (%s): nobody leads until a person has looked; "+
+			"to begin from this member's data, delete the lease and set bootstrap.adopt to the pod that is to lead", f.Lease, f.Store.Problem)))
+	case f.Store.Known == Absent:
+		return withoutRecord(f)
+	case f.Store.Record.Holder.Member == f.Me.Member:
+		return holder(f)
+	default:
+		return follower(f)
+	}
+}
+
+// keepOr leaves a grant in force alone, and says v otherwise. A grant in force ends by itself; nothing less than another holder
+// ends it earlier.
+func keepOr(f Facts, v Verdict) Verdict {
+	if f.Store.InForce || f.Local.PreviousInForce {
+		return keep(v.Reason)
+	}
+	return v
+}
+
+// withoutStore: the store has not answered since this process started, or no longer does so long that nothing it said is used.
+func withoutStore(f Facts) Verdict {
+	why := "the Kubernetes API does not answer: " + f.Store.Problem
+	previous := f.Local.Previous
+	switch {
+	case f.Local.PreviousInForce:
+		return keep(why + "; the grant in force goes on until it ends") // D39
+	case previous != nil && previous.Role == grant.Replica:
+		return keep(why + "; going on as a replica") // D43: a replica's grant never ends
+	case f.Store.Silent < patience:
+		return keepOrWait(previous, why)
+	case f.Local.State == nil || f.Local.State.Volume == nil || f.Local.State.Volume.Empty:
+		return keepOrWait(previous, why)
+	default:
+		// D43: reads, from data that is there. Never a writer: without a grant to be primary guard starts a standby.
+		return replica(f, nil, why+"; reads only")
+	}
+}
+
+func keepOrWait(previous *grant.Grant, why string) Verdict {
+	if previous != nil && previous.Role == grant.Stop {
+		return keep(why)
+	}
+	return wait(why)
+}
+
+// replica is a grant to stream from up, or from nobody.
+func replica(f Facts, up *grant.Upstream, reason string) Verdict {
+	g := grant.Grant{Role: grant.Replica, Reason: reason, Upstream: up}
+	if f.Store.Known == Present {
+		g.Epoch, g.SystemID = f.Store.Record.Epoch, f.Store.Record.SystemID
+	}
+	return Verdict{Grant: g, Reason: reason}
+}
+
+// volume returns what is on the volume; ok is false while nobody has looked in this life of the pod.
+func (f Facts) volume() (grant.Volume, bool) {
+	if f.Local.State == nil || f.Local.State.Volume == nil {
+		return grant.Volume{}, false
+	}
+	return *f.Local.State.Volume, true
+}
+
+// copied reports whether the volume is another member's copy (D24, D26).
+func (f Facts) copied(v grant.Volume) bool { return v.Noted != "" && v.Noted != f.Me.Member }
+
+// foreign says why the volume's data cannot be the record's; empty if it can.
+func (f Facts) foreign(v grant.Volume) string {
+	r := f.Store.Record
+	switch {
+	case v.SystemID != "" && r.SystemID != "" && v.SystemID != r.SystemID:
+		return fmt.Sprintf("the volume holds another database (system id %s) than the record in lease %s (system id %s): nothing is changed; "+
+			"give this pod an empty volume, or remove the lease if the record is the wrong one", v.SystemID, f.Lease, r.SystemID)
+	case v.HighestEpoch.Compare(r.Epoch) > 0 && (v.SystemID == r.SystemID || r.SystemID == ""):
+		return fmt.Sprintf("the record in lease %s is of epoch %s and this volume has seen epoch %s: the lease was set back or copied; nobody leads "+
+			"by it; delete the lease and set bootstrap.adopt to the pod that is to lead", f.Lease, r.Epoch, v.HighestEpoch) // D12
+	}
+	return ""
+}
+
+// follower: the record names another member.
+func follower(f Facts) Verdict {
+	r := f.Store.Record
+	v, looked := f.volume()
+	if looked {
+		if why := f.foreign(v); why != "" {
+			return person(why)
+		}
+	}
+	if lost, sentence := allLost(f); lost {
+		return person(sentence)
+	}
+	leader, named := r.Leader()
+	switch {
+	case !named:
+		return wait(fmt.Sprintf("the record of epoch %s does not list its own leader yet", r.Epoch))
+	case r.SystemID == "":
+		return wait(fmt.Sprintf("%s is creating the database", leader.Pod))
+	case !r.Listed(f.Me.Member):
+		// A member that is not listed has no slot and may be a copy (D26).
+		return wait(fmt.Sprintf("%s, which leads, has not listed this member yet", leader.Pod))
+	}
+	up := &grant.Upstream{Member: leader.ID, Name: leader.Pod, Host: leader.Host, Address: leader.Address, Port: leader.Port}
+	out := replica(f, up, fmt.Sprintf("%s leads in epoch %s", leader.Pod, r.Epoch))
+	out.Grant.Timeline = r.Timeline
+	out.Grant.Slot, out.Grant.SyncName = SlotName(f.Me.Member), SlotName(f.Me.Member)
+	out.Grant.MayClone = true
+	if f.volumeGone(r.Holder.Member) {
+		out.Reason += "; its volume is gone, and nobody else takes over in this release: restore the volume, or delete the lease " +
+			f.Lease + " and set bootstrap.adopt to the pod that is to lead"
+		out.Person = true
+	}
+	return out
+}
+
+// volumeGone reports whether the API lists the release's volumes and member's is not among them.
+func (f Facts) volumeGone(member string) bool {
+	return f.Others.Known && len(f.Others.Volumes) > 0 &&
+		!slices.ContainsFunc(f.Others.Volumes, func(v Volume) bool { return v.Member == member })
+}
+
+// allLost reports whether the record tells of a database of which no volume holds anything.
+func allLost(f Facts) (bool, string) {
+	v, looked := f.volume()
+	r := f.Store.Record
+	if !looked || !v.Empty || r.SystemID == "" || !f.Others.Known || !f.volumeGone(r.Holder.Member) {
+		return false, ""
+	}
+	if len(f.Others.WithData) > 0 || len(f.Others.Empty) < len(f.Others.Volumes) ||
+		slices.ContainsFunc(f.Others.Volumes, func(v Volume) bool { return v.SystemID != "" }) {
+		return false, ""
+	}
+	return true, lostSentence(f)
+}
+
+func lostSentence(f Facts) string {
+	r := f.Store.Record
+	return fmt.Sprintf("the record in lease %s tells of a database (system id %s, epoch %s) and every volume of the release is empty: restore the "+
+		"volumes, or, to begin with a new and empty database, delete the lease: kubectl -n %s delete lease %s",
+		f.Lease, r.SystemID, r.Epoch, f.Namespace, f.Lease)
+}
+
+// SlotName is the replication slot of a member on its upstream, and its application_name there. PostgreSQL allows lower-case letters,
+// digits and underscores.
+func SlotName(member string) string {
+	return "pgspan_" + strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToLower(member))
+}
+
+// checkpoint is the position of the volume's last checkpoint; ok is false if it is unknown.
+func checkpoint(v grant.Volume) (lsn.LSN, bool) {
+	l, err := lsn.Parse(v.Checkpoint)
+	return l, err == nil && l != 0
+}
+
+// next is the record of the next epoch, led by this member on a timeline that no volume heard of has been on (rule 14).
+func next(f Facts, r record.Record, after epoch.Epoch, lines ...uint32) record.Record {
+	n := r.Clone()
+	n.Holder, n.Released = f.Me, false
+	n.Epoch = after.NextLocal()
+	n.Timeline = slices.Max(append(lines, r.Timeline)) + 1
+	n.Members = listed(n.Members, record.Member{ID: f.Me.Member, Pod: f.Pod, Host: f.Host, Address: f.IP, Port: f.Port})
+	return n
+}
+
+// listed returns the list with m in it at its present address.
+func listed(members []record.Member, m record.Member) []record.Member {
+	i := slices.IndexFunc(members, func(o record.Member) bool { return o.ID == m.ID })
+	if i < 0 {
+		return append(members, m)
+	}
+	members[i].Pod, members[i].Host, members[i].Address, members[i].Port = m.Pod, m.Host, m.Address, m.Port
+	return members
+}

@@ -1,0 +1,123 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+// What the loop can be told to do besides looking and renewing.
+const (
+	create = iota
+	take
+	release
+)
+
+type order struct {
+	what    int
+	version string
+	record  record.Record
+	final   lsn.LSN
+	done    chan error
+}
+
+// ErrStale says that an order was made for another version than the loop now knows. Judge again.
+var ErrStale = errors.New("the record has changed since this was decided")
+
+// Create claims an absent record. r says everything but the holder and the durations.
+func (l *Loop) Create(ctx context.Context, r record.Record) error {
+	return l.order(ctx, order{what: create, record: r})
+}
+
+// Take replaces the record at version, which must have been released or seen unchanged for its duration by this very loop, or be
+// this incarnation's own.
+func (l *Loop) Take(ctx context.Context, version string, r record.Record) error {
+	return l.order(ctx, order{what: take, version: version, record: r})
+}
+
+// Release gives the record back with the final position. The caller has proven that no server process is left and keeps any from
+// starting until this returns.
+func (l *Loop) Release(ctx context.Context, final lsn.LSN) error {
+	return l.order(ctx, order{what: release, final: final})
+}
+
+func (l *Loop) order(ctx context.Context, o order) error {
+	o.done = make(chan error, 1)
+	select {
+	case l.orders <- o:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-o.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// obey carries out one order. The conditions of safety are checked here again, whoever gave the order and why.
+func (l *Loop) obey(ctx context.Context, o order) error {
+	v := l.View()
+	switch o.what {
+	case create:
+		if v.Known != Absent {
+			return ErrStale
+		}
+		next := l.stamp(o.record)
+		base := l.now()
+		version, err := l.store.Create(ctx, next)
+		return l.settle(ctx, next, version, base, err)
+	case take:
+		if v.Known != Present || v.Version != o.version {
+			return ErrStale
+		}
+		if !v.Mine && !v.Record.Released && !v.Expired(l.now()) {
+			return fmt.Errorf("take the record: its holder's time is not over: %w", ErrStale)
+		}
+		if o.record.Epoch.Compare(v.Record.Epoch) <= 0 || o.record.Timeline <= v.Record.Timeline && o.record.Bootstrap == nil {
+			return fmt.Errorf("take the record: epoch %s on timeline %d does not follow epoch %s on timeline %d",
+				o.record.Epoch, o.record.Timeline, v.Record.Epoch, v.Record.Timeline)
+		}
+		next := l.stamp(o.record)
+		base := l.lower(next)
+		version, err := l.store.Replace(ctx, v.Version, next)
+		return l.settle(ctx, next, version, base, err)
+	case release:
+		return l.giveBack(ctx, v, o.final)
+	default:
+		return fmt.Errorf("unknown order %d", o.what)
+	}
+}
+
+func (l *Loop) settle(ctx context.Context, next record.Record, version string, base boottime.Instant, err error) error {
+	if err == nil {
+		l.won(next, version, base)
+		return nil
+	}
+	// Whether it was applied is not known, or somebody was faster. The read says which; it extends nothing.
+	l.observe(ctx)
+	return err
+}
+
+func (l *Loop) giveBack(ctx context.Context, v View, final lsn.LSN) error {
+	if !v.Mine {
+		return fmt.Errorf("release the record: this incarnation does not hold it: %w", ErrStale)
+	}
+	next := l.stamp(v.Record.Clone())
+	next.Released, next.LSN = true, final
+	// The right ends before the write is sent: from then on it may be somebody else's.
+	v.Deadline = 0
+	l.publish(v)
+	version, err := l.store.Replace(ctx, v.Version, next)
+	if err != nil {
+		l.observe(ctx)
+		return fmt.Errorf("release the record: %w", err)
+	}
+	l.saw(next, version, nil)
+	return nil
+}

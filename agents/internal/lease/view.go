@@ -1,0 +1,76 @@
+package lease
+
+import (
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+// Known is what this process knows of the store's record.
+type Known int
+
+const (
+	// Unreachable: the store has not answered since this process started.
+	Unreachable Known = iota
+	// Absent: the store answered that there is no record.
+	Absent
+	// Present: Record is what the store last answered.
+	Present
+	// Broken: there is something in the record's place that cannot be understood.
+	Broken
+)
+
+// String names the state for logs.
+func (k Known) String() string {
+	switch k {
+	case Absent:
+		return "absent"
+	case Present:
+		return "present"
+	case Broken:
+		return "broken"
+	default:
+		return "unreachable"
+	}
+}
+
+// View is what the loop knows. It is a value: nobody changes it once it is published.
+type View struct {
+	Known   Known
+	Record  record.Record
+	Version string
+	// Since is when this process first received Version; observers count the recorded duration from here.
+	Since boottime.Instant
+	// Mine: this incarnation wrote Record and nobody is known to have replaced it. Only Deadline says whether it may still act on it.
+	Mine bool
+	// Deadline is when this incarnation's right to write ends, unless it is renewed. Zero: it has none.
+	Deadline boottime.Instant
+	// Answered is when the store last answered anything definite; zero: never.
+	Answered boottime.Instant
+	// Seen: this process has seen a record at some time, so an absent one was removed.
+	Seen bool
+	// Problem is why the last request failed; empty if it did not.
+	Problem string
+	// Failures counts renewals that were not confirmed.
+	Failures uint64
+	// Renewals counts those that were.
+	Renewals uint64
+}
+
+// InForce reports whether this incarnation may write at now.
+func (v View) InForce(now boottime.Instant) bool { return v.Mine && now.Before(v.Deadline) }
+
+// Unchanged is how long this process has known the present version. It need not have read it again in between: the take-over is
+// a compare-and-set on that version, which fails if it changed.
+func (v View) Unchanged(now boottime.Instant) time.Duration {
+	if v.Known != Present {
+		return 0
+	}
+	return now.Sub(v.Since)
+}
+
+// Expired reports whether another member may take the record over at now.
+func (v View) Expired(now boottime.Instant) bool {
+	return v.Known == Present && v.Unchanged(now) >= time.Duration(v.Record.Duration)
+}
