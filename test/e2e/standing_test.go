@@ -1,0 +1,122 @@
+package e2e
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pgspan/pgspan/test/cluster"
+	"github.com/pgspan/pgspan/test/writer"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// All releases live in one namespace: that they do not disturb each other is itself a case.
+const namespace = "e2e"
+
+// The standing releases. They are installed at once, before the first case, and shared by the cases.
+var (
+	// db is the whole thing: a primary, two replicas, two pgpools.
+	db = newRelease(namespace, "db", map[string]string{
+		"replicas": "2", "pgpool.enabled": "true", "pgpool.replicas": "2", "service.pgpool.type": "LoadBalancer",
+	})
+	// pg15 and pg18 are the oldest and the newest server. pg15's volumes admit a second pod, for the case that needs it.
+	pg15 = newRelease(namespace, "pg15", map[string]string{"replicas": "1", "postgresql.version": "15", "persistence.accessModes": "{ReadWriteOnce}"})
+	pg18 = newRelease(namespace, "pg18", map[string]string{"replicas": "1", "postgresql.version": "18"})
+	// foreign runs an image that is not ours: uid 26, programs in /usr/pgsql-17/bin, no passwd entry.
+	foreign = newRelease(namespace, "foreign", map[string]string{
+		"replicas": "1", "database.image.repository": "pgspan/foreign", "database.podSecurityContext.runAsUser": "26",
+		"database.podSecurityContext.runAsGroup": "26", "database.podSecurityContext.fsGroup": "26",
+	})
+)
+
+var install sync.Once
+
+// standing installs the standing releases at their first use.
+func standing(t *testing.T, ctx context.Context) {
+	t.Helper()
+	install.Do(func() {
+		began := time.Now()
+		for _, r := range []*release{db, pg15, pg18, foreign} {
+			r.install(t, ctx, nil)
+		}
+		db.ready(t, ctx, 5)
+		for _, r := range []*release{pg15, pg18, foreign} {
+			r.ready(t, ctx, 2)
+		}
+		cases.add("(four standing releases installed and ready)", time.Since(began), "ok")
+	})
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// app is how an application reaches a Service of the release from outside the cluster.
+func (r *release) app(t *testing.T, ctx context.Context, service string) cluster.App {
+	t.Helper()
+	address, err := site.Address(ctx, r.namespace, r.fullname+"-"+service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := site.App(ctx, r.namespace, r.fullname+"-app-app", r.fullname+"-"+service, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return app
+}
+
+// writing runs the common writer against a Service while body runs, and returns what became of its writes.
+func (r *release) writing(t *testing.T, ctx context.Context, table string, body func()) writer.Outcome {
+	t.Helper()
+	app := r.app(t, ctx, "rw")
+	app.Name = "writer"
+	w := &writer.Writer{Connect: app.Connect, Table: table}
+	if err := w.Prepare(ctx); err != nil {
+		t.Fatal(err)
+	}
+	run, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	begin := time.Now()
+	go func() { defer close(done); w.Run(run) }()
+	// Gaps count once the writer writes.
+	err := cluster.Wait(ctx, "the writer writes", func(context.Context) (bool, string, error) { return len(w.Log()) > 20, "few writes", nil })
+	if err == nil {
+		begin = time.Now()
+		body()
+	}
+	stop()
+	<-done
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows map[int64]bool
+	err = cluster.Wait(ctx, "the writer's rows can be read", func(ctx context.Context) (bool, string, error) {
+		conn, err := app.Connect(ctx)
+		if err != nil {
+			return false, "", err
+		}
+		defer conn.Close(ctx)
+		rows, err = writer.Rows(ctx, conn, table)
+		return err == nil, "", err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writer.Judge(w.Log(), rows, begin, time.Time{})
+}
+
+// one asks a question with one answer over a new connection.
+func one[T any](ctx context.Context, app cluster.App, query string, args ...any) (T, error) {
+	var zero T
+	conn, err := app.Connect(ctx)
+	if err != nil {
+		return zero, err
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, query, args...)
+	if err != nil {
+		return zero, err
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowTo[T])
+}
