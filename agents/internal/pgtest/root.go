@@ -71,16 +71,22 @@ func openRoot(major int) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Held against `make images`, which removes root file systems that nobody uses any more.
+	use, err := lockFile(dir, syscall.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
 	root := &Root{Major: major, Dir: dir}
 	lock, err := root.claimRun()
 	if err != nil {
+		use.Close()
 		return nil, err
 	}
 	if roots.byMajor == nil {
 		roots.byMajor = map[int]*Root{}
 	}
 	roots.byMajor[major] = root
-	roots.locks = append(roots.locks, lock)
+	roots.locks = append(roots.locks, use, lock)
 	return root, nil
 }
 
