@@ -43,6 +43,8 @@ type PostgreSQL struct {
 	// InitSQL runs once, in the database postgres, when the database was created by initdb.
 	InitSQL []string `json:"initSQL,omitempty"`
 	Initdb  Initdb   `json:"initdb"`
+	// AllowCollationChange lets data start under a C library or ICU of another version than it was written with (SAFETY D28).
+	AllowCollationChange bool `json:"allowCollationChange,omitempty"`
 	// BinDir is where the server's programs lie, when they cannot be found by PATH, pg_config or known layouts.
 	BinDir string `json:"binDir,omitempty"`
 }
