@@ -166,6 +166,16 @@ func without(names, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
 }
 
+// SameNames is a spec with the names that the bundle's server certificate has now, for renewals by age alone, where somebody
+// else (Helm, in mode generated) says which names there are.
+func SameNames(bundle Bundle) (Spec, error) {
+	certs, err := keypair.ParseCertificates("server.crt", bundle["server.crt"])
+	if err != nil {
+		return Spec{}, err
+	}
+	return Spec{ExtraNames: certNames(certs[0].DNSNames, certs[0].IPAddresses)}, nil
+}
+
 // NamesDiffer says in words how the server certificate's names differ from the spec's, or nothing.
 func NamesDiffer(bundle Bundle, spec Spec) string {
 	certs, err := keypair.ParseCertificates("server.crt", bundle["server.crt"])

@@ -200,3 +200,24 @@ func TestDaysLeft(t *testing.T) {
 		}
 	}
 }
+
+func TestRenewalByAgeKeepsTheNames(t *testing.T) {
+	bundle := generate(t, twoSites(), t0)
+	spec, err := SameNames(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, changes, err := RenewIfDue(bundle, spec, t0.AddDate(0, 7, 0)); err != nil || len(changes) != 0 {
+		t.Errorf("at 7 of 12 months got %v %v, want nothing due", changes, err)
+	}
+	next, changes, err := RenewIfDue(bundle, spec, t0.AddDate(0, 9, 0))
+	if err != nil || len(changes) != len(leafs()) {
+		t.Fatalf("at 9 of 12 months got %v %v, want all renewed", changes, err)
+	}
+	if why := NamesDiffer(next, twoSites()); why != "" {
+		t.Error(why)
+	}
+	if _, err := SameNames(Bundle{}); err == nil {
+		t.Error("without a server certificate there are no names to keep")
+	}
+}

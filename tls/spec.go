@@ -34,7 +34,7 @@ const (
 
 // Spec says what the certificates are to be.
 type Spec struct {
-	Sites      []Site
+	Sites      []Site        // may be empty if ExtraNames says all, see SameNames
 	ExtraNames []string      // further DNS names (a wildcard as first label is allowed) or IP addresses
 	CALife     time.Duration // 0 = DefaultCALife
 	LeafLife   time.Duration // 0 = DefaultLeafLife
@@ -80,7 +80,7 @@ func (s Spec) Validate() error {
 	var problems []error
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 
-	if len(s.Sites) == 0 {
+	if len(s.Sites) == 0 && len(s.ExtraNames) == 0 {
 		add("there is no site: list them under sites in the values")
 	}
 	for _, site := range s.Sites {

@@ -163,3 +163,19 @@ func TestReadValuesRefuses(t *testing.T) {
 		})
 	}
 }
+
+// The wanted names are what `helm template` printed for these releases.
+func TestFullname(t *testing.T) {
+	for release, want := range map[string]string{
+		"db":         "db",
+		"my.release": "my-release",
+		"15main":     "pg-15main",
+		"a-release-with-exactly-forty-characters-":      "a-release-with-exactly-forty-characters",
+		"the-orders-database-of-the-northern-warehouse": "the-orders-database-of-the-nort-3f937706",
+		"": "",
+	} {
+		if got := Fullname(release); got != want {
+			t.Errorf("%q: got %q, want %q", release, got, want)
+		}
+	}
+}

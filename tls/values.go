@@ -1,12 +1,15 @@
 package sitecerts
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -110,12 +113,26 @@ func (v Values) Spec(release Release) Spec {
 		spec.Sites = append(spec.Sites, Site{
 			Name:          name,
 			Host:          site.Host,
-			Fullname:      first(site.Fullname, v.FullnameOverride, site.Release, release.Name),
+			Fullname:      first(site.Fullname, Fullname(first(v.FullnameOverride, site.Release, release.Name))),
 			Namespaces:    namespaces,
 			ClusterDomain: first(site.ClusterDomain, release.ClusterDomain, v.ClusterDomain, "cluster.local"),
 		})
 	}
 	return spec
+}
+
+// Fullname is the chart's full name for a release, by the rule of its helper pgspan.fullname: what a Service may be called, at
+// most 40 characters, a longer name cut and told apart by a digest of the whole.
+func Fullname(release string) string {
+	safe := strings.ReplaceAll(strings.ToLower(release), ".", "-")
+	if safe != "" && safe[0] >= '0' && safe[0] <= '9' {
+		safe = "pg-" + safe
+	}
+	if len(safe) <= 40 {
+		return strings.TrimSuffix(safe, "-")
+	}
+	digest := sha256.Sum256([]byte(release))
+	return strings.TrimSuffix(safe[:31], "-") + "-" + hex.EncodeToString(digest[:])[:8]
 }
 
 func first(candidates ...string) string {
