@@ -1,0 +1,398 @@
+package lease
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+func TestDeadlineCountsFromBeforeTheRequestWasSent(t *testing.T) {
+	r := leading(t)
+	r.store.slow = 700 * time.Millisecond
+	r.turn(t.Context())
+	r.want(5*time.Second-700*time.Millisecond, true)
+}
+
+func TestAnswerThatDoesNotComeExtendsNothing(t *testing.T) {
+	for name, lose := range map[string]func(*memory){
+		"request_lost":    func(m *memory) { m.loseRequest = 1 },
+		"answer_lost":     func(m *memory) { m.loseAnswer = 1 },
+		"store_is_silent": func(m *memory) { m.deaf = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := leading(t)
+			r.pass(time.Second)
+			lose(r.store)
+			r.turn(t.Context())
+			r.want(4*time.Second, true)
+			r.pass(4 * time.Second)
+			r.want(0, true)
+			if got := r.View().Failures; got != 1 {
+				t.Errorf("got %d failures, want 1", got)
+			}
+		})
+	}
+}
+
+// The lost answer leaves the store a version ahead. The next attempt conflicts, finds its own record, and the one after that renews.
+func TestAppliedWriteWithoutAnswerIsFoundAndRenewedFrom(t *testing.T) {
+	r := leading(t)
+	r.store.loseAnswer = 1
+	r.pass(time.Second)
+	r.turn(t.Context())
+	r.pass(time.Second)
+	r.turn(t.Context())
+	r.want(3*time.Second, true) // found, and nothing was extended
+	r.turn(t.Context())
+	r.want(5*time.Second, true)
+}
+
+func TestAnotherHolderEndsTheRightAtOnce(t *testing.T) {
+	var seen []View
+	r := newRig(t, Options{Changed: func(v View) { seen = append(seen, v) }})
+	r.store.put(recordOf(me, 3))
+	r.turn(t.Context())
+	r.store.put(recordOf(other, 4))
+	r.turn(t.Context())
+	r.want(0, false)
+	if last := seen[len(seen)-1]; last.Mine || last.Deadline != 0 || last.Record.Holder != other {
+		t.Errorf("last view told: %+v", last)
+	}
+	// Even an other holder of the same epoch ends it.
+	r = leading(t)
+	r.store.put(recordOf(other, 3))
+	r.turn(t.Context())
+	r.want(0, false)
+}
+
+func TestDurationsOfThePresentRenewalCount(t *testing.T) {
+	t.Run("shorter_even_if_the_answer_is_lost", func(t *testing.T) {
+		r := newRig(t, Options{Timing: Timing{Duration: 4 * time.Second, FenceAfter: 2 * time.Second, Renew: time.Second}, Adopted: boottime.Instant(1000).Add(15 * time.Second)})
+		r.store.put(recordOf(me, 3))
+		r.store.loseAnswer = 1
+		r.turn(t.Context())
+		// Others may have seen the new record and wait 4 s only.
+		r.want(2*time.Second, true)
+	})
+	t.Run("shorter_even_if_the_request_is_lost", func(t *testing.T) {
+		r := newRig(t, Options{Timing: Timing{Duration: 4 * time.Second, FenceAfter: 2 * time.Second, Renew: time.Second}, Adopted: boottime.Instant(1000).Add(15 * time.Second)})
+		r.store.put(recordOf(me, 3))
+		r.store.loseRequest = 1
+		r.turn(t.Context())
+		r.want(2*time.Second, true)
+	})
+	t.Run("longer_only_when_confirmed", func(t *testing.T) {
+		r := newRig(t, Options{Timing: Timing{Duration: 40 * time.Second, FenceAfter: 20 * time.Second, Renew: time.Second}, Adopted: boottime.Instant(1000).Add(3 * time.Second)})
+		r.store.put(recordOf(me, 3))
+		r.store.loseAnswer = 1
+		r.turn(t.Context())
+		r.want(3*time.Second, true)
+		r.turn(t.Context()) // finds its own
+		r.turn(t.Context())
+		r.want(20*time.Second, true)
+		if got := r.store.rec.Duration; got != record.Duration(40*time.Second) {
+			t.Errorf("recorded duration: got %v, want 40s", got)
+		}
+	})
+}
+
+func TestAdoptedGrantCountsOnlyWithTheRecord(t *testing.T) {
+	adopted := boottime.Instant(1000).Add(3 * time.Second)
+	t.Run("store_silent", func(t *testing.T) {
+		r := newRig(t, Options{Adopted: adopted})
+		r.store.deaf = true
+		r.turn(t.Context())
+		r.want(0, false)
+	})
+	t.Run("another_holds_it", func(t *testing.T) {
+		r := newRig(t, Options{Adopted: adopted})
+		r.store.put(recordOf(other, 4))
+		r.turn(t.Context())
+		r.want(0, false)
+		if d := r.View().Deadline; d != 0 {
+			t.Errorf("deadline: got %d, want none", d)
+		}
+	})
+	t.Run("renewal_fails", func(t *testing.T) {
+		r := newRig(t, Options{Adopted: adopted})
+		r.store.put(recordOf(me, 3))
+		r.store.loseRequest = 1
+		r.turn(t.Context())
+		r.want(3*time.Second, true)
+	})
+}
+
+func TestRenewalAfterTheDeadlineBringsTheRightBack(t *testing.T) {
+	r := leading(t)
+	r.store.deaf = true
+	r.pass(30 * time.Second)
+	r.turn(t.Context())
+	r.want(0, true)
+	r.store.deaf = false
+	r.turn(t.Context())
+	r.want(5*time.Second, true)
+}
+
+func TestEachRenewalDiffersFromTheLast(t *testing.T) {
+	r := leading(t)
+	beat, version := r.store.rec.Beat, r.store.version
+	r.turn(t.Context())
+	if r.store.rec.Beat != beat+1 || r.store.version != version+1 {
+		t.Errorf("got beat %d version %d, want %d %d", r.store.rec.Beat, r.store.version, beat+1, version+1)
+	}
+}
+
+func TestNewsIsCarriedByTheHolderOnly(t *testing.T) {
+	r := leading(t)
+	r.Carry(News{Record: func(n *record.Record) { n.LSN = 77 }})
+	r.turn(t.Context())
+	if got := r.store.rec.LSN; got != 77 {
+		t.Errorf("got LSN %v, want 0/4D", got)
+	}
+	r.store.put(recordOf(other, 4))
+	r.turn(t.Context())
+	r.turn(t.Context())
+	if r.store.rec.LSN == 77 || r.store.rec.Holder != other {
+		t.Errorf("another's record was changed: %+v", r.store.rec)
+	}
+}
+
+// SAFETY D12: the store lost the record, or was restored from a backup.
+func TestDamagedStore(t *testing.T) {
+	for name, damage := range map[string]func(*memory){
+		"lease_deleted":                func(m *memory) { m.version = 0 },
+		"annotation_removed_by_hand":   func(m *memory) { m.broken = true; m.version++ },
+		"restored_with_older_epoch":    func(m *memory) { m.put(recordOf(other, 2)) },
+		"restored_with_own_older":      func(m *memory) { m.put(recordOf(me, 2)) },
+		"restored_with_own_older_beat": func(m *memory) { r := recordOf(me, 3); r.Beat = 1; m.put(r) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := leading(t)
+			r.pass(time.Second)
+			damage(r.store)
+			beat := r.View().Record.Beat
+			r.turn(t.Context())
+			r.want(5*time.Second, true)
+			if got := r.store.rec; got.Holder != me || got.Epoch.Local != 3 || got.Beat <= beat {
+				t.Errorf("stored: %+v", got)
+			}
+		})
+		t.Run(name+"_after_the_grant_ended", func(t *testing.T) {
+			r := leading(t)
+			r.pass(6 * time.Second)
+			damage(r.store)
+			before := r.store.rec
+			r.turn(t.Context())
+			if r.left() != 0 {
+				t.Errorf("got %v left, want none", r.left())
+			}
+			if name == "restored_with_own_older_beat" {
+				return // its own record of its own epoch: it may go on from there
+			}
+			if r.store.version == 0 || r.store.rec.Holder != before.Holder || r.store.rec.Epoch != before.Epoch {
+				if name != "lease_deleted" {
+					t.Errorf("rewritten without force: %+v", r.store.rec)
+				}
+			}
+		})
+	}
+}
+
+// The rewritten record must not overwrite one that appeared in between.
+func TestDamagedStoreIsRepairedByCompareAndSetOnly(t *testing.T) {
+	r := leading(t)
+	r.store.version = 0
+	r.store.before = func() { // between the look and the write
+		r.store.before = nil
+		r.store.before = func() { r.store.before = nil; r.store.put(recordOf(other, 9)) }
+	}
+	r.turn(t.Context())
+	if r.store.rec.Holder == me && r.store.rec.Epoch.Local == 9 {
+		t.Errorf("overwritten: %+v", r.store.rec)
+	}
+}
+
+func TestTake(t *testing.T) {
+	next := recordOf(me, 4)
+	observer := func(t *testing.T) *rig {
+		r := newRig(t, Options{})
+		r.store.put(recordOf(other, 3))
+		r.turn(t.Context())
+		return r
+	}
+	takeIt := func(r *rig) error {
+		return r.obey(t.Context(), order{what: take, version: r.View().Version, record: next})
+	}
+	t.Run("before_the_duration_is_refused", func(t *testing.T) {
+		r := observer(t)
+		r.pass(8*time.Second - 1)
+		if err := takeIt(r); !errors.Is(err, ErrStale) {
+			t.Errorf("got %v, want refused", err)
+		}
+		r.want(0, false)
+	})
+	t.Run("after_the_duration", func(t *testing.T) {
+		r := observer(t)
+		r.pass(8 * time.Second)
+		if err := takeIt(r); err != nil {
+			t.Fatal(err)
+		}
+		r.want(5*time.Second, true)
+	})
+	t.Run("a_renewal_in_between_starts_the_wait_again", func(t *testing.T) {
+		r := observer(t)
+		r.pass(7 * time.Second)
+		r.store.put(recordOf(other, 3))
+		r.turn(t.Context())
+		r.pass(2 * time.Second)
+		if err := takeIt(r); !errors.Is(err, ErrStale) {
+			t.Errorf("got %v, want refused", err)
+		}
+	})
+	t.Run("a_renewal_that_was_not_seen_makes_it_fail", func(t *testing.T) {
+		r := observer(t)
+		r.store.put(recordOf(other, 3))
+		r.pass(9 * time.Second)
+		if err := takeIt(r); !errors.Is(err, ErrConflict) {
+			t.Errorf("got %v, want a conflict", err)
+		}
+		r.want(0, false)
+	})
+	t.Run("the_recorded_duration_counts_and_not_ones_own", func(t *testing.T) {
+		r := newRig(t, Options{Timing: Timing{Duration: 2 * time.Second, FenceAfter: time.Second, Renew: time.Second}})
+		long := recordOf(other, 3)
+		long.Duration = record.Duration(20 * time.Second)
+		r.store.put(long)
+		r.turn(t.Context())
+		r.pass(19 * time.Second)
+		if err := takeIt(r); !errors.Is(err, ErrStale) {
+			t.Errorf("got %v, want refused", err)
+		}
+	})
+	t.Run("released_is_free", func(t *testing.T) {
+		r := newRig(t, Options{})
+		rel := recordOf(other, 3)
+		rel.Released = true
+		r.store.put(rel)
+		r.turn(t.Context())
+		if err := takeIt(r); err != nil {
+			t.Fatal(err)
+		}
+		if r.store.rec.Released {
+			t.Error("still marked as released")
+		}
+		r.want(5*time.Second, true)
+	})
+	t.Run("answer_lost", func(t *testing.T) {
+		r := observer(t)
+		r.pass(8 * time.Second)
+		r.store.loseAnswer = 1
+		if err := takeIt(r); err == nil {
+			t.Error("got no error")
+		}
+		r.want(0, true) // it is ours, but the right begins with a renewal that is confirmed
+		r.turn(t.Context())
+		r.want(5*time.Second, true)
+	})
+	t.Run("another_version_than_was_judged", func(t *testing.T) {
+		r := observer(t)
+		r.pass(8 * time.Second)
+		if err := r.obey(t.Context(), order{what: take, version: "0", record: next}); !errors.Is(err, ErrStale) {
+			t.Errorf("got %v, want stale", err)
+		}
+	})
+	t.Run("an_epoch_that_does_not_follow", func(t *testing.T) {
+		for _, bad := range []record.Record{recordOf(me, 3), recordOf(me, 2)} {
+			r := observer(t)
+			r.pass(8 * time.Second)
+			if err := r.obey(t.Context(), order{what: take, version: r.View().Version, record: bad}); err == nil {
+				t.Errorf("epoch %s taken over 1.3", bad.Epoch)
+			}
+		}
+	})
+}
+
+func TestCreate(t *testing.T) {
+	claim := order{what: create, record: recordOf(me, 1)}
+	t.Run("absent", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.turn(t.Context())
+		if err := r.obey(t.Context(), claim); err != nil {
+			t.Fatal(err)
+		}
+		r.want(5*time.Second, true)
+	})
+	t.Run("unreachable_is_not_absent", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.store.deaf = true
+		r.turn(t.Context())
+		r.store.deaf = false
+		if err := r.obey(t.Context(), claim); !errors.Is(err, ErrStale) {
+			t.Errorf("got %v, want refused", err)
+		}
+	})
+	t.Run("somebody_was_faster", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.turn(t.Context())
+		r.store.put(recordOf(other, 1))
+		if err := r.obey(t.Context(), claim); !errors.Is(err, ErrConflict) {
+			t.Errorf("got %v, want a conflict", err)
+		}
+		r.want(0, false)
+	})
+	t.Run("answer_lost", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.turn(t.Context())
+		r.store.loseAnswer = 1
+		if err := r.obey(t.Context(), claim); err == nil {
+			t.Error("got no error")
+		}
+		r.turn(t.Context())
+		r.want(5*time.Second, true)
+	})
+}
+
+func TestRelease(t *testing.T) {
+	giveBack := order{what: release, final: 0x99}
+	t.Run("records_the_final_position", func(t *testing.T) {
+		r := leading(t)
+		if err := r.obey(t.Context(), giveBack); err != nil {
+			t.Fatal(err)
+		}
+		r.want(0, false)
+		if got := r.store.rec; !got.Released || got.LSN != 0x99 || got.Holder != me {
+			t.Errorf("stored: %+v", got)
+		}
+		r.turn(t.Context())
+		if r.View().Mine || !r.store.rec.Released {
+			t.Error("taken again by its own releaser")
+		}
+	})
+	t.Run("answer_lost", func(t *testing.T) {
+		r := leading(t)
+		r.store.loseAnswer = 1
+		if err := r.obey(t.Context(), giveBack); err == nil {
+			t.Error("got no error")
+		}
+		r.want(0, false)
+	})
+	t.Run("request_lost", func(t *testing.T) {
+		r := leading(t)
+		r.store.loseRequest = 1
+		if err := r.obey(t.Context(), giveBack); err == nil {
+			t.Error("got no error")
+		}
+		r.want(0, true) // held, with nothing granted, until the release is tried again
+	})
+	t.Run("only_by_the_holder", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.store.put(recordOf(other, 3))
+		r.turn(t.Context())
+		if err := r.obey(t.Context(), giveBack); !errors.Is(err, ErrStale) {
+			t.Errorf("got %v, want refused", err)
+		}
+	})
+}
