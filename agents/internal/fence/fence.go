@@ -26,8 +26,11 @@ const (
 	Patience = 500 * time.Millisecond
 )
 
-// atOnce is a deadline that has always passed.
-const atOnce = boottime.Instant(1)
+// Deadlines that have always passed. The second one also means that there is no postmaster left to be patient with.
+const (
+	atOnce    = boottime.Instant(1)
+	impatient = boottime.Instant(2)
+)
 
 // Signals is how a fence reaches the server.
 type Signals interface {
@@ -39,7 +42,7 @@ type Signals interface {
 
 // Fence watches one deadline. The zero deadline means that there is nothing to fence: no server, or a standby.
 //
-// Arm, Target, Fire and Disarm belong to the one goroutine that runs the server; Extend and the questions to everybody.
+// Arm, Target, Fire, Kill and Disarm belong to the one goroutine that runs the server; Extend and the questions to everybody.
 type Fence struct {
 	signals Signals
 	now     func() boottime.Instant
@@ -92,6 +95,10 @@ func (f *Fence) step(now boottime.Instant) time.Duration {
 		return min(Tick, deadline.Sub(now))
 	}
 	f.fired.Store(int64(now))
+	if deadline == impatient {
+		f.signals.KillAll()
+		f.killed.Store(true)
+	}
 	// A pid of 0 would address guard's own process group. The server is being started then, and KillAll will find it.
 	if pid := f.pid.Load(); pid > 1 {
 		f.signals.Quit(int(pid))
@@ -144,6 +151,9 @@ func (f *Fence) Extend(deadline boottime.Instant) bool {
 
 // Fire lets the fence fire at the next tick, whatever the deadline, and whether or not it was armed.
 func (f *Fence) Fire() { f.deadline.Store(int64(atOnce)) }
+
+// Kill is Fire for a server whose postmaster is gone: nobody would pass a SIGQUIT on, so SIGKILL comes first.
+func (f *Fence) Kill() { f.deadline.Store(int64(impatient)) }
 
 // Disarm forgets deadline, postmaster and whatever has fired, after the server was proven stopped. It returns the time since the fence
 // fired (0 if it has not) when the watching goroutine has done so, which takes a tick at most.

@@ -49,6 +49,7 @@ func TestFenceFires(t *testing.T) {
 		{"deadline_of_zero_means_at_once_not_never", func(f *Fence) { f.Arm(0); f.Target(7) }, []int{0}, []int{7}, 0, true},
 		{"fire_needs_no_deadline", func(f *Fence) { f.Target(7); f.Fire() }, []int{0, 500}, []int{7}, 1, true},
 		{"fire_beats_a_later_grant", func(f *Fence) { f.Arm(at(100)); f.Target(7); f.Fire(); f.Extend(at(9000)) }, []int{0, 500}, []int{7}, 1, true},
+		{"kill_waits_for_nobody", func(f *Fence) { f.Kill() }, []int{0}, nil, 1, true},
 		{"renewal_in_time_prolongs", func(f *Fence) { f.Arm(at(100)); f.Target(7); f.Extend(at(5000)) }, []int{100, 4999}, nil, 0, false},
 		{"newest_word_shortens_too", func(f *Fence) { f.Arm(at(5000)); f.Target(7); f.Extend(at(100)) }, []int{100}, []int{7}, 0, true},
 	} {
