@@ -86,13 +86,9 @@ func (s *Store) mount(ctx context.Context, r record) error {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return fmt.Errorf("mount %s: %w", r.Name, err)
 	}
-	device, err := attachLoop(s.volumes.image(r.Name), loopName(s.dir, r.Name))
+	device, err := mountImage(ctx, s.volumes.image(r.Name), loopName(s.dir, r.Name), path, "")
 	if err != nil {
 		return err
-	}
-	if err := mountXFS(device, path, ""); err != nil {
-		_, detachErr := detachLoop(ctx, device)
-		return errors.Join(err, detachErr)
 	}
 	if err := s.fit(r, device); err != nil {
 		return err
@@ -109,6 +105,29 @@ func (s *Store) mount(ctx context.Context, r record) error {
 		}
 	}
 	return s.throttleVolume(device, r.Faults)
+}
+
+// mountImage mounts an image by a loop device of that name. A device that has it already is used again: where another
+// mount namespace still holds the file system, a second device would be a second file system on the same blocks.
+func mountImage(ctx context.Context, image, name, path, options string) (string, error) {
+	devices, err := loopsNamed(name)
+	if err != nil {
+		return "", err
+	}
+	for _, device := range devices {
+		if err := mountXFS(device, path, options); err == nil || loopInUse(device) {
+			return device, err
+		}
+	}
+	device, err := attachLoop(image, name)
+	if err != nil {
+		return "", err
+	}
+	if err := mountXFS(device, path, options); err != nil {
+		_, detachErr := detachLoop(ctx, device)
+		return "", errors.Join(err, detachErr)
+	}
+	return device, nil
 }
 
 // unmount unmounts the volume and frees its loop devices, by force where somebody else still has it mounted. It looks

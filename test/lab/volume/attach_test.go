@@ -129,6 +129,41 @@ func TestDetachFencesNodeThatStillWrites(t *testing.T) {
 	}
 }
 
+// A tool that copied the machine's mounts for itself, as image builders do, keeps every file system in them alive. A
+// store opened again must go on with that file system, not begin a second one on the same blocks.
+func TestOpenWhileForeignNamespaceHoldsTheVolumes(t *testing.T) {
+	needRoot(t)
+	ctx := t.Context()
+	dir := t.TempDir()
+	s, err := Open(ctx, dir)
+	must(t, err)
+	t.Cleanup(func() { must(t, Remove(context.Background(), dir)) })
+	create(t, s, Spec{Name: "data"})
+	tool := start(t, "unshare", "--mount", "--propagation", "private", "sleep", "600")
+	eventually(t, "the tool has its own mounts", func() bool {
+		raw, err := os.ReadFile("/proc/" + strconv.Itoa(tool.Process.Pid) + "/comm")
+		return err == nil && string(raw) == "sleep\n"
+	})
+	// Not synced: it is in the memory of the file system that lives on.
+	must(t, os.WriteFile(filepath.Join(s.Path("data"), "row"), []byte("row 1"), 0o644))
+	if err := s.Close(ctx); err == nil || !strings.Contains(err.Error(), strconv.Itoa(tool.Process.Pid)+" (sleep)") {
+		t.Errorf("close: got %v, want an error that names the tool", err)
+	}
+	s, err = Open(ctx, dir)
+	must(t, err)
+	if got := read(t, filepath.Join(s.Path("data"), "row")); got != "row 1" {
+		t.Errorf("opened again, it reads %q", got)
+	}
+	if loops, err := loopsNamed(loopName(s.dir, "data")); len(loops) != 1 || err != nil {
+		t.Errorf("loop devices on one image: %v (%v), want one", loops, err)
+	}
+	stop(tool)
+	must(t, s.Close(ctx))
+	if got := leftovers(t, dir); got != "" {
+		t.Errorf("left:\n%s", got)
+	}
+}
+
 func TestSecondProcessIsRefused(t *testing.T) {
 	s := newStore(t)
 	if _, err := Open(t.Context(), s.dir); !errors.Is(err, ErrInUse) {

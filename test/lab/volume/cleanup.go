@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -133,7 +134,35 @@ func detachAll(ctx context.Context, devices []string) error {
 		return len(held) == 0, nil
 	})
 	if err == nil && !free {
-		err = fmt.Errorf("another mount namespace still uses %s", strings.Join(held, ", "))
+		err = fmt.Errorf("%s: still mounted in another mount namespace, by %s", strings.Join(held, ", "), holders(held))
 	}
 	return err
+}
+
+// holders names the processes that have one of the devices mounted. A tool that gave itself a copy of the machine's
+// mounts counts too; the devices come free by themselves when it ends.
+func holders(devices []string) string {
+	var found []string
+	tables, err := filepath.Glob("/proc/[0-9]*/mountinfo")
+	if err != nil {
+		return "processes that cannot be listed"
+	}
+	for _, table := range tables {
+		raw, err := os.ReadFile(table)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		if !slices.ContainsFunc(devices, func(device string) bool { return strings.Contains(string(raw), " "+device+" ") }) {
+			continue
+		}
+		name, err := os.ReadFile(filepath.Join(filepath.Dir(table), "comm"))
+		if err != nil {
+			continue
+		}
+		found = append(found, filepath.Base(filepath.Dir(table))+" ("+strings.TrimSpace(string(name))+")")
+	}
+	if len(found) == 0 {
+		return "a process that is ending"
+	}
+	return strings.Join(found, ", ")
 }

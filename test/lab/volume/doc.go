@@ -10,8 +10,10 @@
 //	pool.xfs              the pool's sparse file, mounted at pool/
 //	pool/volumes/         NAME.xfs (the disk) and NAME.json (its record)
 //	pool/snapshots/       NAME.xfs and NAME.json
-//	mounts/NAME/          the volume's file system; mounts/ is a shared mount
+//	mounts/NAME/          the volume's file system
 //	mounts/NAME/data/     what a pod gets
+//
+// The directory itself is a shared mount, so that nodes, which are mount namespaces, follow what is mounted in it.
 //
 // A pod gets the folder data and not the root of the file system for two reasons: where a mount did not reach a node
 // the folder is missing and the pod does not start, instead of writing to the machine's own disk; and what the store

@@ -13,8 +13,14 @@ import (
 // fillFile takes the space; it lies beside the pod's folder, so the pod does not see it.
 const fillFile = ".fill"
 
+// removeFill empties the file first: the space of a deleted file comes back only after a while.
 func removeFill(mountpoint string) error {
-	if err := os.Remove(filepath.Join(mountpoint, fillFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	file := filepath.Join(mountpoint, fillFile)
+	err := os.Truncate(file, 0)
+	if err == nil {
+		err = os.Remove(file)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("give back the space: %w", err)
 	}
 	return nil

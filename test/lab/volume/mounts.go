@@ -11,29 +11,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Prepare makes dir/mounts a shared mount, so that a volume mounted later appears in nodes that already run. It must
-// be done before the first node starts: a node's mount namespace follows only what was shared when it was made.
-// It is done already by [Open], and may be done again.
+// Prepare makes dir a shared mount, so that a volume mounted later appears in nodes that already run, and one that is
+// unmounted goes from them. It must be done before the first node starts: a node's mount namespace follows only what
+// was shared when it was made. It is done already by [Open], and may be done again.
 func Prepare(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("prepare %s: %w", dir, err)
+	}
 	dir, err := canonical(dir)
 	if err != nil {
 		return err
 	}
-	path := mountsDir(dir)
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return fmt.Errorf("prepare %s: %w", path, err)
-	}
-	entry, err := mountAt(path)
+	entry, err := mountAt(dir)
 	if err != nil {
 		return err
 	}
 	if entry == nil {
-		if err := unix.Mount(path, path, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("bind %s onto itself: %w", path, err)
+		if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("bind %s onto itself: %w", dir, err)
 		}
 	}
-	if err := unix.Mount("", path, "", unix.MS_SHARED, ""); err != nil {
-		return fmt.Errorf("share the mounts below %s: %w", path, err)
+	if err := unix.Mount("", dir, "", unix.MS_SHARED, ""); err != nil {
+		return fmt.Errorf("share the mounts below %s: %w", dir, err)
 	}
 	return nil
 }

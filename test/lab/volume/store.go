@@ -126,14 +126,9 @@ func openPool(ctx context.Context, dir string) (fresh bool, err error) {
 			return false, err
 		}
 	}
-	device, err := attachLoop(poolImage(dir), loopName(dir, poolLoop))
-	if err != nil {
-		return false, err
-	}
 	// discard gives the space of deleted volumes back to the disk below.
-	if err := mountXFS(device, poolDir(dir), "discard"); err != nil {
-		_, detachErr := detachLoop(ctx, device)
-		return false, errors.Join(err, detachErr)
+	if _, err := mountImage(ctx, poolImage(dir), loopName(dir, poolLoop), poolDir(dir), "discard"); err != nil {
+		return false, err
 	}
 	return true, nil
 }
