@@ -76,7 +76,7 @@ spec:
         {{- end }}
         resources:
           requests:
-            storage: {{ $c.Values.persistence.size }}
+            storage: {{ include "pgspan.templateSize" . }}
 {{- end -}}
 
 {{/*
@@ -92,4 +92,17 @@ Usage: {{ include "pgspan.setValues" (dict "context" $ "bornAs" "primary") | fro
 {{- end -}}
 {{- end -}}
 {{- toYaml $values -}}
+{{- end -}}
+
+{{/*
+The size in a set's template. Kubernetes does not let it change, and an upgrade that tried would fail: a set that is live keeps what it
+was made with. NOTES.txt says how the volumes grow. Usage: {{ include "pgspan.templateSize" (dict "context" $ "bornAs" "primary") }}
+*/}}
+{{- define "pgspan.templateSize" -}}
+{{- $size := .context.Values.persistence.size -}}
+{{- $name := printf "%s-%s" (include "pgspan.fullname" .context) .bornAs -}}
+{{- range dig "spec" "volumeClaimTemplates" list (lookup "apps/v1" "StatefulSet" (include "pgspan.namespace" .context) $name) -}}
+{{- $size = .spec.resources.requests.storage -}}
+{{- end -}}
+{{- $size -}}
 {{- end -}}

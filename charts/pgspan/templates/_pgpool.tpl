@@ -13,9 +13,9 @@ since a backend that nobody serves is a backend that is down. Usage: {{ include 
 {{- define "pgspan.pgpoolSettings" -}}
 {{- $v := .Values.pgpool -}}
 port: 5432
-primary: {host: {{ include "pgspan.host" (dict "context" . "service" "rw") }}, port: 5432, weight: {{ $v.weights.primary }}}
+primary: {host: {{ include "pgspan.host" (dict "context" . "service" "rw") }}, port: {{ .Values.service.rw.port }}, weight: {{ $v.weights.primary }}}
 {{- if gt (int .Values.replicas) 0 }}
-replicas: {host: {{ include "pgspan.host" (dict "context" . "service" "ro") }}, port: 5432, weight: {{ $v.weights.replicas }}}
+replicas: {host: {{ include "pgspan.host" (dict "context" . "service" "ro") }}, port: {{ .Values.service.ro.port }}, weight: {{ $v.weights.replicas }}}
 {{- end }}
 children: {{ $v.children }}
 poolPerChild: {{ $v.poolPerChild }}
@@ -51,19 +51,19 @@ parameters:
 {{- end }}
 {{- end -}}
 
-{{/*
-What pgpool must not be asked for. Usage: {{ include "pgspan.pgpoolRefusals" . }}
-*/}}
-{{- define "pgspan.pgpoolRefusals" -}}
-{{- $v := .Values.pgpool -}}
-{{- $pools := include "pgspan.pgpoolReplicas" . | int -}}
-{{- $wanted := mul $pools ($v.children | int) ($v.poolPerChild | int) -}}
-{{- $most := index .Values.postgresql.parameters "max_connections" | default 200 | int -}}
-{{- $reserved := index .Values.postgresql.parameters "superuser_reserved_connections" | default 3 | int -}}
-{{- if gt $wanted (sub $most $reserved | int) -}}
-{{- fail (printf "pgpool may open %d connections to one server (%d pgpools x pgpool.children %d x pgpool.poolPerChild %d), but max_connections %d less %d reserved ones allows %d. Lower pgpool.replicas, pgpool.children or pgpool.poolPerChild, or raise postgresql.parameters.max_connections." $wanted $pools ($v.children | int) ($v.poolPerChild | int) $most $reserved (sub $most $reserved)) -}}
-{{- end -}}
-{{- if and $v.cache.enabled (gt $pools 1) (empty $v.cache.memcached.host) -}}
-{{- fail (printf "pgpool.cache.enabled with %d pgpools needs pgpool.cache.memcached.host: a cache in the memory of one pgpool is not invalidated by what is written through another. Or set pgpool.replicas to 1." $pools) -}}
-{{- end -}}
+{{/* What pgpool cannot be asked for. */}}
+{{- define "pgspan.validate.pgpool" -}}
+{{- $v := .Values.pgpool }}
+{{- if $v.enabled }}
+{{- $pools := include "pgspan.pgpoolReplicas" . | int }}
+{{- $wanted := mul $pools ($v.children | int) ($v.poolPerChild | int) }}
+{{- $most := index .Values.postgresql.parameters "max_connections" | default 200 | int }}
+{{- $reserved := index .Values.postgresql.parameters "superuser_reserved_connections" | default 3 | int }}
+{{- if gt $wanted (sub $most $reserved) }}
+pgpool may open {{ $wanted }} connections to one server ({{ $pools }} pgpools x pgpool.children {{ $v.children }} x pgpool.poolPerChild {{ $v.poolPerChild }}), but max_connections {{ $most }} less {{ $reserved }} reserved ones allows {{ sub $most $reserved }}: lower pgpool.replicas, pgpool.children or pgpool.poolPerChild, or raise postgresql.parameters.max_connections
+{{- end }}
+{{- if and $v.cache.enabled (gt $pools 1) (empty $v.cache.memcached.host) }}
+pgpool.cache.enabled with {{ $pools }} pgpools needs pgpool.cache.memcached.host: a cache in the memory of one pgpool is not invalidated by what is written through another; or set pgpool.replicas to 1
+{{- end }}
+{{- end }}
 {{- end -}}

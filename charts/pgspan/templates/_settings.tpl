@@ -13,7 +13,7 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
 {{- if $value -}}{{- $_ := set $initdb $key (ternary ($value | int) $value (eq $key "walSegmentMB")) -}}{{- end -}}
 {{- end -}}
 {{- $postgresql := dict "initdb" $initdb -}}
-{{- range $key, $value := dict "parameters" $parameters "hba" $pg.hba "ident" $pg.ident "sharedPreloadLibraries" $pg.sharedPreloadLibraries "initSQL" $pg.initSQL "binDir" $pg.binDir -}}
+{{- range $key, $value := dict "parameters" $parameters "hba" $pg.hba "ident" $pg.ident "sharedPreloadLibraries" $pg.sharedPreloadLibraries "initSQL" $pg.initSQL "binDir" $pg.binDir "allowCollationChange" $pg.allowCollationChange -}}
 {{- if $value -}}{{- $_ := set $postgresql $key $value -}}{{- end -}}
 {{- end -}}
 {{- $users := dict -}}

@@ -40,8 +40,9 @@ read) the keys that need it are left out. Usage: {{ include "pgspan.application"
 {{- define "pgspan.application" -}}
 {{- $c := .context -}}
 {{- $host := include "pgspan.host" (dict "context" $c "service" "rw") -}}
+{{- $port := $c.Values.service.rw.port | int -}}
 {{- $database := include "pgspan.userDatabase" . -}}
-{{- $hosts := list (dict "host" $host "port" 5432) -}}
+{{- $hosts := list (dict "host" $host "port" $port) -}}
 {{- if $c.Values.sites -}}
 {{- range $name, $site := include "pgspan.sites" $c | fromYaml -}}
 {{- if ne $name $c.Values.site -}}{{- $hosts = append $hosts (dict "host" $site.host "port" ($site.port | int)) -}}{{- end -}}
@@ -57,7 +58,7 @@ read) the keys that need it are left out. Usage: {{ include "pgspan.application"
 {{- end -}}
 {{- $libpq := ternary "sslmode=require&target_session_attrs=read-write" "sslmode=require" (gt (len $hosts) 1) -}}
 {{- $jdbc := ternary "sslmode=require&targetServerType=primary" "sslmode=require" (gt (len $hosts) 1) -}}
-{{- $data := dict "type" "postgresql" "provider" "pgspan" "host" $host "port" "5432" "database" $database "username" .user -}}
+{{- $data := dict "type" "postgresql" "provider" "pgspan" "host" $host "port" (toString $port) "database" $database "username" .user -}}
 {{- if .password -}}
 {{- $encoded := include "pgspan.urlencode" .password -}}
 {{- $_ := set $data "password" .password -}}

@@ -4,7 +4,7 @@ instead. Usage, once: {{ include "pgspan.validate" . }}
 */}}
 {{- define "pgspan.validate" -}}
 {{- $lines := list -}}
-{{- range list "sites" "tls" "lease" "postgresql" "users" "pods" "volumes" "service" -}}
+{{- range list "sites" "tls" "lease" "postgresql" "users" "pgpool" "pods" "volumes" "service" -}}
 {{- range include (printf "pgspan.validate.%s" .) $ | splitList "\n" -}}
 {{- if . | trim -}}{{- $lines = append $lines (printf "  - %s" (trim .)) -}}{{- end -}}
 {{- end -}}
@@ -132,13 +132,9 @@ database.sharedMemory ({{ .Values.database.sharedMemory }}) is not less than the
 persistence.accessModes contains ReadWriteMany: two nodes that write one volume destroy it; take ReadWriteOncePod, or ReadWriteOnce where the driver knows no better
 {{- end }}
 {{- range $set := list "primary" "replica" }}
-{{- $name := printf "%s-%s" (include "pgspan.fullname" $) $set }}
-{{- $live := lookup "apps/v1" "StatefulSet" (include "pgspan.namespace" $) $name }}
-{{- range dig "spec" "volumeClaimTemplates" list $live }}
-{{- $size := .spec.resources.requests.storage }}
-{{- if ne (include "pgspan.bytes" $size) (include "pgspan.bytes" $.Values.persistence.size) }}
-persistence.size is {{ $.Values.persistence.size }}, but StatefulSet {{ $name }} was made with {{ $size }}, and Kubernetes does not let a set's template change. To grow (no pod stops, volumes cannot shrink): for each claim "kubectl -n {{ include "pgspan.namespace" $ }} patch pvc data-{{ $name }}-0 -p '{\"spec\":{\"resources\":{\"requests\":{\"storage\":\"{{ $.Values.persistence.size }}\"}}}}'", then "kubectl -n {{ include "pgspan.namespace" $ }} delete statefulset {{ $name }} --cascade=orphan", then this helm upgrade again
-{{- end }}
+{{- $live := include "pgspan.templateSize" (dict "context" $ "bornAs" $set) }}
+{{- if gt (include "pgspan.bytes" $live | int64) (include "pgspan.bytes" $.Values.persistence.size | int64) }}
+persistence.size is {{ $.Values.persistence.size }}, but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with {{ $live }}: Kubernetes cannot shrink a volume; set it back
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -148,7 +144,15 @@ persistence.size is {{ $.Values.persistence.size }}, but StatefulSet {{ $name }}
 {{- if and (eq $service.ipFamilyPolicy "SingleStack") (gt (len $service.ipFamilies) 1) }}
 service.ipFamilies names two families, but service.ipFamilyPolicy is SingleStack: set it to PreferDualStack, or name one
 {{- end }}
-{{- if and $service.cross.loadBalancerIP (gt (len $service.ipFamilies) 1) }}
-service.cross.loadBalancerIP is one address, but service.ipFamilies names two families: Kubernetes refuses that; set the addresses by the load balancer's own annotation
+{{- range $name := list "rw" "ro" "r" "pgpool" "cross" }}
+{{- $one := index $service $name }}
+{{- if and $one.loadBalancerIP (gt (len $service.ipFamilies) 1) }}
+service.{{ $name }}.loadBalancerIP is one address, but service.ipFamilies names two families: Kubernetes refuses that; set the addresses by the load balancer's own annotation
+{{- end }}
+{{- range $key := list "nodePort" "loadBalancerClass" "loadBalancerIP" "loadBalancerSourceRanges" }}
+{{- if and (index $one $key) (ne $one.type "LoadBalancer") (not (and (eq $key "nodePort") (eq $one.type "NodePort"))) }}
+service.{{ $name }}.{{ $key }} is given, but service.{{ $name }}.type is {{ $one.type }}, which does not use it: set the type to LoadBalancer, or leave it out
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}

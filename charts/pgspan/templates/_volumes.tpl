@@ -15,19 +15,7 @@ Usage: {{ include "pgspan.volumes" (dict "context" $ "values" $values) }}
 - name: tls
   {{- include "pgspan.tlsVolume" (dict "context" .context) | nindent 2 }}
 - name: users
-  projected:
-    defaultMode: 0440
-    {{- /* Optional: a Secret that somebody forgot must not keep a member of the database down. keeper says what is missing. */}}
-    sources:
-      {{- range $user, $secret := include "pgspan.passwordSecrets" .context | fromYaml }}
-      - secret:
-          name: {{ $secret.name }}
-          optional: true
-          items:
-            - {key: {{ $secret.key | quote }}, path: {{ printf "%s/password" $user | quote }}}
-      {{- else }}
-      []
-      {{- end }}
+  {{- include "pgspan.usersVolume" .context | nindent 2 }}
 - name: api
   projected:
     defaultMode: 0440
@@ -38,4 +26,23 @@ Usage: {{ include "pgspan.volumes" (dict "context" $ "values" $values) }}
 {{- with include "pgspan.extra" (dict "context" .context "list" .values.extraVolumes) }}
 {{ . }}
 {{- end }}
+{{- end -}}
+
+{{/*
+The source of /pgspan/users: <user>/password for each user. Optional, since a Secret that somebody forgot must not keep a member of the
+database down; keeper says what is missing. Usage: {{ include "pgspan.usersVolume" $ }}
+*/}}
+{{- define "pgspan.usersVolume" -}}
+projected:
+  defaultMode: 0440
+  sources:
+    {{- range $user, $secret := include "pgspan.passwordSecrets" . | fromYaml }}
+    - secret:
+        name: {{ $secret.name }}
+        optional: true
+        items:
+          - {key: {{ $secret.key | quote }}, path: {{ printf "%s/password" $user | quote }}}
+    {{- else }}
+    []
+    {{- end }}
 {{- end -}}
