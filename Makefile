@@ -6,10 +6,16 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 
 # Every Go module of the repository that holds code of ours (component modules of the lab are build lists, not code).
-MODULES := . test test/lab
+MODULES := . images/build test test/lab
 
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgspan
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
+# The images' tag. What is not committed gets a tag of its own content: a node that has a tag does not pull it again.
+export TAG ?= $(shell git diff --quiet HEAD 2>/dev/null && echo $(VERSION) || echo $(VERSION)-$$(git diff HEAD | sha256sum | cut -c1-8))
+# The registry inside the lab, as this machine reaches it; pods call it registry.lab.
+REGISTRY ?= 198.18.255.1:5000
+SITES    ?= a
+NODES    ?= 3
 GOLANGCI_VERSION := v2.5.0
 GOLANGCI := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 # Machines that are also used for other things stay usable while this builds.
@@ -33,6 +39,16 @@ lab: deps ## build bin/lab and the Kubernetes it runs (about 10 minutes the firs
 	cd test/lab && $(NICE) go build -o ../../bin/lab ./cmd/lab
 	bin/lab build
 
+images: deps ## build all images, with docker, podman or buildah (`make images push REGISTRY=…` pushes them too)
+	$(NICE) go run -C images/build . build all
+	$(NICE) go run -C images/build . rootfs
+
+push: images ## push the images to REGISTRY
+	$(NICE) go run -C images/build . push --registry $(REGISTRY) all
+
+sbom: images ## bills of materials (SPDX) into dist/sbom/
+	$(NICE) go run -C images/build . sbom
+
 # ---- check: what a commit needs ----
 
 .PHONY: check fmt lint unit charts golden
@@ -51,7 +67,9 @@ lint: $(GOLANGCI) ## golangci-lint over every module
 
 unit: ## unit tests over every module, with real PostgreSQL servers (needs root and `make images` once)
 	$(NICE) go test -timeout 15m ./...
+	cd images/build && $(NICE) go test -timeout 10m ./...
 	cd test/lab && $(NICE) go test -timeout 10m ./...
+	cd test && $(NICE) go test -timeout 10m ./demo/... ./writer/... ./cluster/...
 
 charts: ## rendered charts, refusals, schema
 	cd test && $(NICE) go test -timeout 10m ./charts/...
@@ -62,7 +80,25 @@ vuln: ## govulncheck over every module, where its database can be reached
 
 # ---- whole ----
 
-.PHONY: test clean
+# Where the lab keeps helm and kubectl.
+LAB_PATH = $$(bin/lab path)
+
+.PHONY: up demo e2e fresh test clean
+up: lab ## bring up the lab (SITES=a,b NODES=3) and push the images into it
+	bin/lab up --sites $(SITES) --nodes $(NODES)
+	$(MAKE) -s push
+
+demo: up ## one site, one release, real data through pgpool, and the data after all pods were deleted
+	cd test && $(NICE) go build -o ../bin/demo-run ./demo
+	PATH="$(LAB_PATH):$$PATH" bin/demo-run --kubeconfig $$(bin/lab kubeconfig) --site a --tag $(TAG)
+
+e2e: up ## end-to-end tests in the lab
+	cd test && PATH="$$(../bin/lab path):$$PATH" PGSPAN_TAG=$(TAG) PGSPAN_KUBECONFIG=$$(../bin/lab kubeconfig) \
+		$(NICE) go test -timeout 30m -count=1 -v ./e2e
+
+fresh: ## prove the install steps in a bare bookworm tree (about 45 minutes)
+	test/fresh.sh
+
 test: ## everything that must pass
 	@test/all.sh
 

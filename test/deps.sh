@@ -12,6 +12,7 @@ for program in "${!needed[@]}"; do
 	PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("${needed[$program]}")
 done
 [ -e /usr/include/seccomp.h ] || missing+=(libseccomp-dev) # runc, by cgo
+[ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then

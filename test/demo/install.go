@@ -22,9 +22,7 @@ func (d *demo) install(ctx context.Context) error {
 	}
 	args := []string{"upgrade", "--install", release, d.chart, "--namespace", namespace, "--kube-context", d.site, "-f", d.values}
 	if d.tag != "" {
-		for _, image := range []string{"agents.image", "postgresql.image", "pgpool.image"} {
-			args = append(args, "--set", image+".tag="+d.tag)
-		}
+		args = append(args, "--set", "agents.image.tag="+d.tag+",pgpool.image.tag="+d.tag+",database.image.tag=17-"+d.tag)
 	}
 	fmt.Println("   helm", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, d.helm, args...)

@@ -47,7 +47,7 @@ type demo struct {
 const (
 	namespace = "demo"
 	release   = "db"
-	fullname  = "db-pgspan"
+	fullname  = "db"
 	selector  = "app.kubernetes.io/instance=db"
 	user      = "app"
 )

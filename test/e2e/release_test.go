@@ -34,7 +34,11 @@ func newRelease(namespace, name string, set map[string]string) *release {
 func (r *release) options(extra map[string]string) *helm.Options {
 	set := map[string]string{}
 	if tag := os.Getenv("PGSPAN_TAG"); tag != "" {
-		set["agents.image.tag"], set["pgpool.image.tag"] = tag, tag
+		major := r.set["postgresql.version"]
+		if major == "" {
+			major = "17"
+		}
+		set["agents.image.tag"], set["pgpool.image.tag"], set["database.image.tag"] = tag, tag, major+"-"+tag
 	}
 	for _, m := range []map[string]string{r.set, extra} {
 		for k, v := range m {

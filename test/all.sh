@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Everything that must pass, with the time of each part: make check, then the end-to-end tests in the lab.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+declare -a parts=() seconds=() results=()
+part() {
+	local name=$1 began=$SECONDS result=ok
+	shift
+	printf '\n== %s\n' "$name"
+	"$@" || result=FAILED
+	parts+=("$name") seconds+=($((SECONDS - began))) results+=("$result")
+	[ "$result" = ok ]
+}
+table() {
+	printf '\n%8s  %-7s %s\n' seconds result part
+	for i in "${!parts[@]}"; do printf '%8d  %-7s %s\n' "${seconds[$i]}" "${results[$i]}" "${parts[$i]}"; done
+}
+whole() {
+	part "deps" make -s deps &&
+		part "agents" make -s agents &&
+		part "images" make -s images &&
+		part "check" make -s check &&
+		part "lab" make -s lab &&
+		part "end to end" make -s e2e
+}
+whole
+status=$?
+table
+[ -x bin/lab ] && bin/lab down
+exit $status
