@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -68,9 +69,25 @@ func Units(ctx context.Context, name string) ([]UnitStatus, error) {
 	return all, nil
 }
 
-// StopUnit kills a program and keeps it from being started again.
+// StopUnit kills a program, keeps it from being started again, and returns when it is gone.
 func StopUnit(ctx context.Context, name, unit string) error {
-	return tell(ctx, name, "/units/"+unit+"/stop")
+	if err := tell(ctx, name, "/units/"+unit+"/stop"); err != nil {
+		return err
+	}
+	for {
+		all, err := Units(ctx, name)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(all, func(u UnitStatus) bool { return u.Name == unit && u.PID != 0 }) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stop %s on %s: %w", unit, name, ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // StartUnit lets a stopped program run again.

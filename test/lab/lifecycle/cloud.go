@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgspan/pgspan/test/lab/loadbalancer"
 	"github.com/pgspan/pgspan/test/lab/topology"
+	"github.com/pgspan/pgspan/test/lab/volume"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 )
@@ -15,9 +16,9 @@ const serveAgainAfter = 2 * time.Second
 
 // serveSite does for one site what its cloud would do. It begins when the site's files are there, and begins again
 // when a part of it ends.
-func serveSite(ctx context.Context, s topology.Site, log *slog.Logger) error {
+func serveSite(ctx context.Context, s topology.Site, store *volume.Store, log *slog.Logger) error {
 	for {
-		err := serveSiteOnce(ctx, s, log)
+		err := serveSiteOnce(ctx, s, store, log)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -30,7 +31,7 @@ func serveSite(ctx context.Context, s topology.Site, log *slog.Logger) error {
 	}
 }
 
-func serveSiteOnce(ctx context.Context, s topology.Site, log *slog.Logger) error {
+func serveSiteOnce(ctx context.Context, s topology.Site, store *volume.Store, log *slog.Logger) error {
 	config, err := RestConfig(s)
 	if err != nil {
 		return err

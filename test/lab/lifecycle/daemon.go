@@ -15,6 +15,7 @@ import (
 	"github.com/pgspan/pgspan/test/lab/host"
 	"github.com/pgspan/pgspan/test/lab/registry"
 	"github.com/pgspan/pgspan/test/lab/topology"
+	"github.com/pgspan/pgspan/test/lab/volume"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -31,23 +32,26 @@ func startDaemon(ctx context.Context) error {
 		if err := cgroup.Make(machineGroup, 1024); err != nil {
 			return err
 		}
-		if err := spawn(DaemonLog(), daemonFile(), ServeCommand); err != nil {
+		if err := Spawn(DaemonLog(), daemonFile(), ServeCommand); err != nil {
 			return fmt.Errorf("start background process: %w", err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return until(ctx, "registry (log: "+DaemonLog()+")", func(ctx context.Context) (string, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", topology.RegistryAddress)
-		if err != nil {
-			return "", err
+	return until(ctx, "background process (log: "+DaemonLog()+")", func(ctx context.Context) (string, error) {
+		for network, address := range map[string]string{"tcp": topology.RegistryAddress, "unix": controlSocket()} {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+			if err != nil {
+				return "", err
+			}
+			_ = conn.Close()
 		}
-		return "", conn.Close()
+		return "", nil
 	})
 }
 
-// spawn starts this program once more, to outlive the present command, and remembers the process.
-func spawn(logFile, processFile string, args ...string) error {
+// Spawn starts this program once more, to outlive the present command, and remembers the process.
+func Spawn(logFile, processFile string, args ...string) error {
 	if err := os.MkdirAll(filepath.Dir(logFile), 0o755); err != nil {
 		return err
 	}
@@ -69,12 +73,19 @@ func spawn(logFile, processFile string, args ...string) error {
 	return process.Save(processFile)
 }
 
+// JoinLab puts the calling process among those that end with the lab.
+func JoinLab() error { return cgroup.Enter(machineGroup) }
+
 // Serve is the background process: the registry, and what a cloud does for each site.
 func Serve(ctx context.Context, log *slog.Logger) error {
-	if err := cgroup.Enter(machineGroup); err != nil {
+	if err := JoinLab(); err != nil {
 		return err
 	}
 	state, err := LoadState()
+	if err != nil {
+		return err
+	}
+	store, err := volume.Open(ctx, VolumesDir())
 	if err != nil {
 		return err
 	}
@@ -82,8 +93,9 @@ func Serve(ctx context.Context, log *slog.Logger) error {
 	group.Go(func() error {
 		return registry.Serve(ctx, RegistryDir(), slog.NewLogLogger(log.Handler(), slog.LevelDebug))
 	})
+	group.Go(func() error { return serveControl(ctx, store) })
 	for _, s := range state.Lab.Sites {
-		group.Go(func() error { return serveSite(ctx, s, log.With("site", s.Name)) })
+		group.Go(func() error { return serveSite(ctx, s, store, log.With("site", s.Name)) })
 	}
 	return group.Wait()
 }

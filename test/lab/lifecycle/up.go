@@ -9,6 +9,7 @@ import (
 	"github.com/pgspan/pgspan/test/lab/build"
 	"github.com/pgspan/pgspan/test/lab/controlplane"
 	"github.com/pgspan/pgspan/test/lab/dns"
+	"github.com/pgspan/pgspan/test/lab/fault"
 	"github.com/pgspan/pgspan/test/lab/host"
 	"github.com/pgspan/pgspan/test/lab/image"
 	"github.com/pgspan/pgspan/test/lab/node"
@@ -34,6 +35,13 @@ func Up(ctx context.Context, lab topology.Lab, bin build.Binaries, progress buil
 		return fmt.Errorf("a lab of another shape is up: %s, not %s; this machine has room for one: run lab down first", state.Lab, lab)
 	case state.Binaries != bin.Dir:
 		return fmt.Errorf("a lab of other versions is up (%s); this machine has room for one: run lab down first", state.Binaries)
+	}
+	faults, err := fault.InForce()
+	if err != nil {
+		return err
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("the lab is up, with faults in force: %v; run lab heal first", faults)
 	}
 	return verify(ctx, lab, bin, progress)
 }
@@ -155,12 +163,16 @@ func StartHost(ctx context.Context, h topology.Host, bin build.Binaries) error {
 	return host.Start(ctx, node.Spec(h, bin))
 }
 
-// KillHost ends a host as a power failure does: all its programs at once, and its network falls silent.
+// KillHost ends a host as a power failure does: its network falls silent, and all its programs end at once. Only a
+// program that waits for a hung disk stays until the disk is healed; nobody hears of it any more.
 func KillHost(ctx context.Context, h topology.Host) error {
+	if err := wan.Detach(ctx, h.Name); err != nil {
+		return err
+	}
 	if err := host.Kill(ctx, h.Name); err != nil {
 		return fmt.Errorf("kill host %s: %w", h.Name, err)
 	}
-	return wan.Detach(ctx, h.Name)
+	return nil
 }
 
 // writeKubeconfig writes the one file with a context per site.

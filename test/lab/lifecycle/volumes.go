@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgspan/pgspan/test/lab/cgroup"
@@ -24,4 +26,34 @@ func endProcesses(ctx context.Context) error {
 	// What cannot be unmounted yet is tried again later.
 	_ = volume.CleanUp(ctx, VolumesDir())
 	return cgroup.Kill(ctx, "")
+}
+
+// FindVolume finds the one volume that CLAIM, NAMESPACE/CLAIM, SITE/NAMESPACE/CLAIM or the volume's own name means.
+func FindVolume(ctx context.Context, text string) (string, error) {
+	all, err := Volumes(ctx)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, v := range all {
+		claim := claimOf(v)
+		if v.Name == text {
+			return v.Name, nil
+		}
+		if claim == text || strings.HasSuffix(claim, "/"+text) {
+			found = append(found, v.Name)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", fmt.Errorf("there is no volume of a claim %q", text)
+	}
+	return "", fmt.Errorf("%d volumes are of a claim %q: write SITE/NAMESPACE/CLAIM", len(found), text)
+}
+
+// claimOf is SITE/NAMESPACE/CLAIM of a volume.
+func claimOf(v volume.Volume) string {
+	return strings.Join([]string{v.Labels["site"], v.Labels["namespace"], v.Labels["claim"]}, "/")
 }

@@ -85,7 +85,7 @@ func Dial(ctx context.Context, namespace, network, address string) (net.Conn, er
 		// A thread in a foreign namespace must never serve other goroutines: it stays locked, and so ends with
 		// this one.
 		runtime.LockOSThread()
-		if err := enter(namespace); err != nil {
+		if err := Enter(namespace); err != nil {
 			done <- result{nil, err}
 			return
 		}
@@ -96,8 +96,8 @@ func Dial(ctx context.Context, namespace, network, address string) (net.Conn, er
 	return r.conn, r.err
 }
 
-// enter moves the current thread into a network namespace.
-func enter(namespace string) error {
+// Enter moves the current thread into a network namespace.
+func Enter(namespace string) error {
 	fd, err := unix.Open(NamespacePath(namespace), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open network namespace %s: %w", namespace, err)

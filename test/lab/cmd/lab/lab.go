@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/test/lab/build"
+	"github.com/pgspan/pgspan/test/lab/fault"
 	"github.com/pgspan/pgspan/test/lab/host"
 	"github.com/pgspan/pgspan/test/lab/lifecycle"
 	"github.com/pgspan/pgspan/test/lab/topology"
@@ -110,7 +111,14 @@ func statusCommand() *cobra.Command {
 			for _, r := range rows {
 				_, _ = fmt.Fprintln(table, r.Name+"\t"+r.Address+"\t"+r.State+"\t"+r.Detail)
 			}
-			return table.Flush()
+			if err := table.Flush(); err != nil {
+				return err
+			}
+			faults, err := fault.InForce()
+			for _, f := range faults {
+				fmt.Println("fault:", f)
+			}
+			return err
 		},
 	}
 }

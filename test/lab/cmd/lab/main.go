@@ -29,6 +29,8 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(buildCommand(), upCommand(), downCommand(), statusCommand(), kubeconfigCommand(), execCommand())
+	cmd.AddCommand(faultCommands()...)
 	cmd.AddCommand(inner()...)
+	cmd.AddCommand(carryCommand())
 	return cmd
 }
