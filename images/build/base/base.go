@@ -65,10 +65,10 @@ func (b *Bases) ensure(ctx context.Context, suite string) (string, error) {
 	local := fmt.Sprintf("localhost/debian:%s-slim", suite)
 
 	if !b.Refresh {
-		if id, err := b.Engine.ID(ctx, remote); err != nil || id != "" {
+		if id, err := engine.ID(ctx, b.Engine, remote); err != nil || id != "" {
 			return remote, err
 		}
-		id, err := b.Engine.ID(ctx, local)
+		id, err := engine.ID(ctx, b.Engine, local)
 		if err != nil {
 			return "", err
 		}

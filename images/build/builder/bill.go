@@ -7,12 +7,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pgspan/pgspan/images/build/engine"
 	"github.com/pgspan/pgspan/images/build/sbom"
 )
 
 // WriteBill writes what is in an image to a file and returns the number of packages found.
 func (b *Builder) WriteBill(ctx context.Context, built Built, path string) (int, error) {
-	id, err := b.Engine.ID(ctx, built.Ref)
+	id, err := engine.ID(ctx, b.Engine, built.Ref)
 	if err != nil {
 		return 0, err
 	}

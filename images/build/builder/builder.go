@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -81,16 +83,35 @@ func (b *Builder) Build(ctx context.Context, image recipe.Image) ([]Built, error
 			}
 		}
 	}
-	return all, nil
+	return all, b.prune(ctx, image, all)
+}
+
+// prune removes what was built of an image at other commits, which would otherwise fill the disk at the pace of work. Images of
+// released versions stay; so does everything in a registry.
+func (b *Builder) prune(ctx context.Context, image recipe.Image, built []Built) error {
+	ids, err := b.Engine.List(ctx)
+	if err != nil {
+		return err
+	}
+	keep := image.Refs(store, b.Tree.Version)
+	for _, made := range built {
+		keep = append(keep, made.Ref, made.Content)
+	}
+	for _, ref := range recipe.Stale(image, slices.Sorted(maps.Keys(ids)), store, contents, keep) {
+		if err := b.Engine.Remove(ctx, ref); err != nil {
+			return fmt.Errorf("remove an image of an earlier commit: %w", err)
+		}
+	}
+	return nil
 }
 
 // tag names an image once more, unless it has that name.
 func (b *Builder) tag(ctx context.Context, from, to string) error {
-	want, err := b.Engine.ID(ctx, from)
+	want, err := engine.ID(ctx, b.Engine, from)
 	if err != nil {
 		return err
 	}
-	got, err := b.Engine.ID(ctx, to)
+	got, err := engine.ID(ctx, b.Engine, to)
 	if err != nil || got == want {
 		return err
 	}
@@ -116,7 +137,7 @@ func (b *Builder) one(ctx context.Context, image recipe.Image, contextDir, arch 
 		if baseName, err = b.Bases.Ensure(ctx, image.Suite); err != nil {
 			return Built{}, err
 		}
-		id, err := b.Engine.ID(ctx, baseName)
+		id, err := engine.ID(ctx, b.Engine, baseName)
 		if err != nil {
 			return Built{}, err
 		}
@@ -152,7 +173,7 @@ func (b *Builder) unlessThere(ctx context.Context, image recipe.Image, spec engi
 	}
 	b.Say("%s: building for %s", image.Name, spec.Arch)
 	start := time.Now()
-	if err := b.Engine.Build(ctx, spec); err != nil {
+	if err := b.replace(ctx, spec); err != nil {
 		return err
 	}
 	var size int64
@@ -170,8 +191,24 @@ func (b *Builder) unlessThere(ctx context.Context, image recipe.Image, spec engi
 	return nil
 }
 
+// replace builds an image and removes the one that had its name before.
+func (b *Builder) replace(ctx context.Context, spec engine.Build) error {
+	before, err := engine.ID(ctx, b.Engine, spec.Ref)
+	if err != nil {
+		return err
+	}
+	if err := b.Engine.Build(ctx, spec); err != nil || before == "" {
+		return err
+	}
+	ids, err := b.Engine.List(ctx)
+	if err != nil || slices.Contains(slices.Collect(maps.Values(ids)), before) {
+		return err
+	}
+	return b.Engine.Remove(ctx, before)
+}
+
 func (b *Builder) madeFrom(ctx context.Context, ref, inputs string) (bool, error) {
-	id, err := b.Engine.ID(ctx, ref)
+	id, err := engine.ID(ctx, b.Engine, ref)
 	if err != nil || id == "" {
 		return false, err
 	}
@@ -195,7 +232,7 @@ func (b *Builder) labels(baseName string) map[string]string {
 
 // stamp gives a content the labels of this version.
 func (b *Builder) stamp(ctx context.Context, built Built, labels map[string]string) error {
-	content, err := b.Engine.ID(ctx, built.Content)
+	content, err := engine.ID(ctx, b.Engine, built.Content)
 	if err != nil {
 		return err
 	}
@@ -215,7 +252,7 @@ func (b *Builder) stamp(ctx context.Context, built Built, labels map[string]stri
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM "+built.Content+"\n"), 0o644); err != nil {
 		return fmt.Errorf("write the Dockerfile of a label: %w", err)
 	}
-	return b.Engine.Build(ctx, engine.Build{
+	return b.replace(ctx, engine.Build{
 		Context: dir, Ref: built.Ref, Arch: built.Arch, Labels: labels, Epoch: b.Tree.Time.Unix(),
 	})
 }

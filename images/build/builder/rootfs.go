@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/pgspan/pgspan/images/build/engine"
 )
 
 // links returns a file's inode, and whether it may have other names.
@@ -27,7 +29,7 @@ func (b *Builder) ExportRoot(ctx context.Context, built Built) (string, error) {
 	if os.Geteuid() != 0 {
 		return "", fmt.Errorf("run as root: a root file system holds files of several owners")
 	}
-	id, err := b.Engine.ID(ctx, built.Content)
+	id, err := engine.ID(ctx, b.Engine, built.Content)
 	if err != nil {
 		return "", err
 	}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // containers is podman or buildah: two programs over one image store, with the same words for most things.
@@ -19,23 +18,13 @@ type containers struct {
 
 func (c *containers) Name() string { return c.program }
 
-func (c *containers) ID(ctx context.Context, ref string) (string, error) {
-	// Listing all images instead of asking for one: an image that is not there is then no error to be told from others.
+func (c *containers) List(ctx context.Context) (map[string]string, error) {
 	columns := "{{.Name}}:{{.Tag}} {{.ID}}"
 	if c.program == "podman" {
 		columns = "{{.Repository}}:{{.Tag}} {{.ID}}"
 	}
 	out, err := c.run.Output(ctx, c.program, "images", "--no-trunc", "--format", columns)
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(out) {
-		// The columns are padded.
-		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == ref {
-			return strings.TrimPrefix(fields[1], "sha256:"), nil
-		}
-	}
-	return "", nil
+	return parseList(out), err
 }
 
 func (c *containers) Label(ctx context.Context, ref, label string) (string, error) {

@@ -17,9 +17,20 @@ type docker struct{ run Runner }
 
 func (d *docker) Name() string { return "docker" }
 
-func (d *docker) ID(ctx context.Context, ref string) (string, error) {
-	id, err := d.run.Output(ctx, "docker", "images", "--no-trunc", "--quiet", ref)
-	return strings.TrimPrefix(id, "sha256:"), err
+func (d *docker) List(ctx context.Context) (map[string]string, error) {
+	out, err := d.run.Output(ctx, "docker", "images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+	ids := parseList(out)
+	for ref, id := range ids {
+		// Docker leaves its own registry out of a name.
+		if first, _, _ := strings.Cut(ref, "/"); !strings.ContainsAny(first, ".:") && first != "localhost" {
+			library := ""
+			if !strings.Contains(ref, "/") {
+				library = "library/"
+			}
+			ids["docker.io/"+library+ref] = id
+		}
+	}
+	return ids, err
 }
 
 func (d *docker) Label(ctx context.Context, ref, label string) (string, error) {

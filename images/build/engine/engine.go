@@ -4,6 +4,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Build is one build of one image for one architecture.
@@ -23,8 +24,8 @@ type Build struct {
 // Engine is what the tool needs of an engine. Refs are image names.
 type Engine interface {
 	Name() string
-	// ID is the image's id, empty when there is no such image.
-	ID(ctx context.Context, ref string) (string, error)
+	// List returns the ids of all images that have a name, by their names.
+	List(ctx context.Context) (map[string]string, error)
 	// Label is one label of an image that exists.
 	Label(ctx context.Context, ref, label string) (string, error)
 	Pull(ctx context.Context, ref string) error
@@ -32,6 +33,7 @@ type Engine interface {
 	Import(ctx context.Context, tar, ref string, labels map[string]string) error
 	Build(ctx context.Context, b Build) error
 	Tag(ctx context.Context, from, to string) error
+	// Remove takes a name away, and the image with its last name; or an image without a name, by its id.
 	Remove(ctx context.Context, ref string) error
 	// WithRoot calls f with a directory that holds the image's files. The directory is gone afterwards.
 	WithRoot(ctx context.Context, ref string, f func(dir string) error) error
@@ -39,6 +41,25 @@ type Engine interface {
 	Push(ctx context.Context, ref, to string, plain bool) error
 	// PushList sends images of several architectures under one name.
 	PushList(ctx context.Context, refs []string, to string, plain bool) error
+}
+
+// ID is the id of the image with a name, empty when there is no such image. Listing all images instead of asking for one keeps "there
+// is none" apart from the errors that an engine may have.
+func ID(ctx context.Context, e Engine, ref string) (string, error) {
+	ids, err := e.List(ctx)
+	return ids[ref], err
+}
+
+// parseList reads lines of "name id".
+func parseList(out string) map[string]string {
+	ids := map[string]string{}
+	for line := range strings.Lines(out) {
+		// The columns may be padded, and an image without a name is called <none>:<none>.
+		if fields := strings.Fields(line); len(fields) == 2 && !strings.Contains(fields[0], "<none>") {
+			ids[fields[0]] = strings.TrimPrefix(fields[1], "sha256:")
+		}
+	}
+	return ids
 }
 
 // Detect returns the first engine that works here: docker with a running server, podman, buildah.

@@ -4,6 +4,7 @@ package recipe
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,6 +104,39 @@ func (i Image) Refs(registry, version string) []string {
 		refs = append(refs, repository+version)
 	}
 	return refs
+}
+
+// unreleased matches what git describes anywhere but at a tag: a commit's short name, perhaps after the last tag, or a dirty tree.
+var unreleased = regexp.MustCompile(`(^|-g)[0-9a-f]{7,40}(-dirty)?(-(amd64|arm64))?$|-dirty(-(amd64|arm64))?$`)
+
+// Stale picks, out of the names in an engine's store, those of an image at other commits and those of its contents made from other
+// inputs. Versions that carry a tag's name are never stale: someone wanted them.
+func Stale(image Image, refs []string, store, contents string, keep []string) []string {
+	var stale []string
+	for _, ref := range refs {
+		if slices.Contains(keep, ref) {
+			continue
+		}
+		if strings.HasPrefix(ref, contents+image.Name+":") {
+			stale = append(stale, ref)
+			continue
+		}
+		tag, ok := strings.CutPrefix(ref, store+"/"+image.Repository+":")
+		if !ok {
+			continue
+		}
+		version, ours := strings.CutPrefix(tag, image.TagPrefix)
+		if !ours {
+			// A name without a prefix belongs to the default image.
+			ours, version = image.Default && !slices.ContainsFunc(All(), func(other Image) bool {
+				return other.TagPrefix != "" && strings.HasPrefix(tag, other.TagPrefix)
+			}), tag
+		}
+		if ours && unreleased.MatchString(version) {
+			stale = append(stale, ref)
+		}
+	}
+	return stale
 }
 
 // CheckSize fails when an image is larger than it may be.
