@@ -62,3 +62,19 @@ func parseStatus(b []byte, pid int) Status {
 		return Unknown
 	}
 }
+
+// RemoveSockets removes the sockets, and their lock files, that a postmaster which is proven dead has left in a directory that no other
+// server uses. The directory outlives a container that is killed, and the lock file has a process id in it, like postmaster.pid: in the
+// next container that id is taken again, by guard's own threads among others, and no server would ever start (SAFETY D34).
+func RemoveSockets(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, ".s.PGSQL.*"))
+	if err != nil {
+		return fmt.Errorf("remove stale sockets: %w", err)
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove stale sockets: %w", err)
+		}
+	}
+	return nil
+}

@@ -101,3 +101,19 @@ func write(t *testing.T, path, content string) {
 		t.Fatal(err)
 	}
 }
+
+func TestStaleSocketsAreRemovedAndNothingElse(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".s.PGSQL.5432", ".s.PGSQL.5432.lock", ".s.PGSQL.6432.lock", "other"} {
+		write(t, filepath.Join(dir, name), "4\n")
+	}
+	for range 2 { // nothing left is no error
+		if err := RemoveSockets(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 1 || left[0].Name() != "other" {
+		t.Errorf("left are %v (%v)", left, err)
+	}
+}
