@@ -72,9 +72,12 @@ func (s *Site) Exec(ctx context.Context, namespace, pod, container string, comma
 	return stdout.String(), nil
 }
 
+// programs is a PATH of the places where images keep PostgreSQL's programs.
+const programs = "PATH=/usr/pgsql-17/bin:/usr/lib/postgresql/18/bin:/usr/lib/postgresql/17/bin:/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin"
+
 // SQL asks the server of a pod, as the superuser over its private socket. Columns are separated by a bar.
 func (s *Site) SQL(ctx context.Context, namespace, pod, query string) (string, error) {
-	out, err := s.Exec(ctx, namespace, pod, "postgres", "psql", "-h", "/pgspan/socket", "-U", "postgres", "-d", "postgres", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", query)
+	out, err := s.Exec(ctx, namespace, pod, "postgres", "env", programs, "psql", "-h", "/pgspan/socket", "-U", "postgres", "-d", "postgres", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", query)
 	return strings.TrimSpace(out), err
 }
 
