@@ -80,8 +80,8 @@ vuln: ## govulncheck over every module, where its database can be reached
 
 # ---- whole ----
 
-# Where the lab keeps helm and kubectl.
-LAB_PATH = $$(bin/lab path)
+# Where the lab keeps the helm and kubectl that it built (printed last; progress goes to standard error).
+LAB_PATH = $$(bin/lab build)
 
 .PHONY: up demo e2e fresh test clean
 up: lab ## bring up the lab (SITES=a,b NODES=3) and push the images into it
@@ -93,7 +93,7 @@ demo: up ## one site, one release, real data through pgpool, and the data after 
 	PATH="$(LAB_PATH):$$PATH" bin/demo-run --kubeconfig $$(bin/lab kubeconfig) --site a --tag $(TAG)
 
 e2e: up ## end-to-end tests in the lab
-	cd test && PATH="$$(../bin/lab path):$$PATH" PGSPAN_TAG=$(TAG) PGSPAN_KUBECONFIG=$$(../bin/lab kubeconfig) \
+	cd test && PATH="$$(../bin/lab build):$$PATH" PGSPAN_TAG=$(TAG) PGSPAN_KUBECONFIG=$$(../bin/lab kubeconfig) \
 		$(NICE) go test -timeout 30m -count=1 -v ./e2e
 
 fresh: ## prove the install steps in a bare bookworm tree (about 45 minutes)
