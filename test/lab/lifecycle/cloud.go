@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/test/lab/loadbalancer"
+	"github.com/pgspan/pgspan/test/lab/provisioner"
 	"github.com/pgspan/pgspan/test/lab/topology"
 	"github.com/pgspan/pgspan/test/lab/volume"
 	"golang.org/x/sync/errgroup"
@@ -22,7 +23,7 @@ func serveSite(ctx context.Context, s topology.Site, store *volume.Store, log *s
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		log.Debug("site is not served yet", "error", err)
+		log.Info("site is not served yet", "error", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -45,5 +46,8 @@ func serveSiteOnce(ctx context.Context, s topology.Site, store *volume.Store, lo
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return loadbalancer.New(s, client, log).Run(ctx) })
+	group.Go(func() error {
+		return provisioner.Run(ctx, provisioner.Options{Site: s.Name, Config: config, Store: store, Log: log})
+	})
 	return group.Wait()
 }

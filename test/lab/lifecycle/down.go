@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pgspan/pgspan/test/lab/build"
 	"github.com/pgspan/pgspan/test/lab/cgroup"
 	"github.com/pgspan/pgspan/test/lab/host"
+	"github.com/pgspan/pgspan/test/lab/leftovers"
 	"github.com/pgspan/pgspan/test/lab/volume"
 	"github.com/pgspan/pgspan/test/lab/wan"
 )
@@ -37,6 +39,18 @@ func Down(ctx context.Context, progress build.Progress) error {
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("remove files: %w", err)
 		}
+	}
+	return checkGone(ctx)
+}
+
+// checkGone looks whether the machine is really free of the lab.
+func checkGone(ctx context.Context) error {
+	now, err := leftovers.Take(ctx)
+	if err != nil {
+		return err
+	}
+	if left := leftovers.OfLab(now); len(left) > 0 {
+		return fmt.Errorf("the lab left behind: %s", strings.Join(left, "; "))
 	}
 	return nil
 }

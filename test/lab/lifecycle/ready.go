@@ -119,17 +119,18 @@ func proveSite(ctx context.Context, client kubernetes.Interface, s topology.Site
 }
 
 // Ask asks a probe pod one question.
-func Ask(ctx context.Context, url string) (string, error) {
+func Ask(ctx context.Context, url string) (string, error) { return talk(ctx, http.MethodGet, url) }
+
+// Tell lets a probe pod do something.
+func Tell(ctx context.Context, url string) (string, error) { return talk(ctx, http.MethodPost, url) }
+
+func talk(ctx context.Context, method, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return "", err
 	}
-	return answerOf(request)
-}
-
-func answerOf(request *http.Request) (string, error) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {

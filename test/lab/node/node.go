@@ -18,6 +18,10 @@ import (
 const (
 	socket = "/run/containerd/containerd.sock"
 	shares = 1024
+	// VolumesCommand is the name of this program's command that attaches volumes inside a node.
+	VolumesCommand = "node-volumes"
+	// KubeletDir is the kubelet's folder inside a node.
+	KubeletDir = "/var/lib/kubelet"
 	// ProxyHealthPort is where kube-proxy says whether this node can serve load balancers.
 	ProxyHealthPort = 10256
 )
@@ -74,7 +78,7 @@ func Spec(h topology.Host, bin build.Binaries) host.Spec {
 		Name: h.Name, Shares: shares,
 		Uptime: time.Duration(h.Site.Index)*time.Hour + time.Duration(h.Number)*time.Minute,
 		Binds: []host.Bind{
-			{Source: filepath.Join(own, "kubelet"), Target: "/var/lib/kubelet", Shared: true},
+			{Source: filepath.Join(own, "kubelet"), Target: KubeletDir, Shared: true},
 			{Source: filepath.Join(own, "containerd"), Target: "/var/lib/containerd"},
 			{Source: filepath.Join(own, "log"), Target: "/var/log"},
 		},
@@ -87,6 +91,8 @@ func Spec(h topology.Host, bin build.Binaries) host.Spec {
 				"--config=" + filepath.Join(dir, "kubelet.yaml"), "--kubeconfig=" + filepath.Join(dir, "kubelet.kubeconfig"),
 				"--hostname-override=" + h.Name, "--node-ip=" + h.Address().String(),
 				"--node-labels=topology.kubernetes.io/region=" + h.Site.Name + ",topology.kubernetes.io/zone=" + h.Zone()}},
+			// This program once more: the node's side of volumes that go from node to node.
+			{Name: "volumes", Command: []string{"/proc/self/exe", VolumesCommand, h.Name}},
 			{Name: "kube-proxy", Env: []string{path}, WaitFor: h.Site.API() + "/readyz", WaitCA: filepath.Join(dir, "ca.crt"),
 				Command: []string{bin.Path("kube-proxy"), "--kubeconfig=" + filepath.Join(dir, "proxy.kubeconfig"),
 					"--proxy-mode=nftables", "--cluster-cidr=" + h.Site.PodRange().String(),

@@ -3,14 +3,11 @@ package wan
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
-	"runtime"
 	"strings"
 
 	"github.com/pgspan/pgspan/test/lab/command"
 	"github.com/pgspan/pgspan/test/lab/topology"
-	"golang.org/x/sys/unix"
 )
 
 // AddAddress gives a host one more address, such as a load balancer's.
@@ -70,41 +67,6 @@ func Forget(ctx context.Context, s topology.Site, address netip.Addr) error {
 		if _, err := command.Run(ctx, "ip", "-n", ns, "neigh", "flush", "to", address.String(), "dev", link); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// Dial connects from inside a network namespace. It takes only literal addresses: a name would be looked up outside.
-func Dial(ctx context.Context, namespace, network, address string) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		// A thread in a foreign namespace must never serve other goroutines: it stays locked, and so ends with
-		// this one.
-		runtime.LockOSThread()
-		if err := Enter(namespace); err != nil {
-			done <- result{nil, err}
-			return
-		}
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		done <- result{conn, err}
-	}()
-	r := <-done
-	return r.conn, r.err
-}
-
-// Enter moves the current thread into a network namespace.
-func Enter(namespace string) error {
-	fd, err := unix.Open(NamespacePath(namespace), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open network namespace %s: %w", namespace, err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("enter network namespace %s: %w", namespace, err)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/pgspan/pgspan/test/lab/host"
 	"github.com/pgspan/pgspan/test/lab/lifecycle"
+	"github.com/pgspan/pgspan/test/lab/node"
+	"github.com/pgspan/pgspan/test/lab/provisioner"
 	"github.com/spf13/cobra"
 )
 
@@ -17,6 +19,10 @@ func inner() []*cobra.Command {
 			RunE: func(_ *cobra.Command, args []string) error { return host.Enter(args[0]) }},
 		{Use: host.InitCommand, Hidden: true, Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error { return host.Init(args[0], log) }},
+		{Use: node.VolumesCommand, Hidden: true, Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return provisioner.RunNode(cmd.Context(), provisioner.NodeOptions{Node: args[0], KubeletDir: node.KubeletDir, Log: log})
+			}},
 		{Use: lifecycle.ServeCommand, Hidden: true, Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return lifecycle.Serve(cmd.Context(), log) }},
 	}

@@ -28,7 +28,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(buildCommand(), upCommand(), downCommand(), statusCommand(), kubeconfigCommand(), execCommand())
+	cmd.AddCommand(buildCommand(), upCommand(), downCommand(), statusCommand(), kubeconfigCommand(), execCommand(), selftestCommand())
 	cmd.AddCommand(faultCommands()...)
 	cmd.AddCommand(inner()...)
 	cmd.AddCommand(carryCommand())
