@@ -62,12 +62,11 @@ func parseList(out string) map[string]string {
 	return ids
 }
 
-// Detect returns the first engine that works here: docker with a running server, podman, buildah.
+// Detect returns the first engine that works here: docker with a running server and buildx, podman, buildah. A docker client alone
+// is common where there is no server, and its builder without buildx knows one architecture only.
 func Detect(ctx context.Context, run Runner) (Engine, error) {
-	if run.Has("docker") {
-		if _, err := run.Output(ctx, "docker", "info", "--format", "{{.ServerVersion}}"); err == nil {
-			return &docker{run}, nil
-		}
+	if run.Has("docker") && run.Do(ctx, "docker", "info") == nil && run.Do(ctx, "docker", "buildx", "version") == nil {
+		return &docker{run}, nil
 	}
 	if run.Has("podman") {
 		return &containers{run: run, program: "podman", build: "build"}, nil
@@ -79,4 +78,4 @@ func Detect(ctx context.Context, run Runner) (Engine, error) {
 }
 
 // ErrNone says that there is nothing to build images with.
-var ErrNone = fmt.Errorf("no docker with a running server, no podman and no buildah: install one of them")
+var ErrNone = fmt.Errorf("no docker with a running server and buildx, no podman and no buildah: install one of them")

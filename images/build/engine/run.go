@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -36,22 +37,35 @@ func (r Runner) Output(ctx context.Context, program string, args ...string) (str
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	// overlay and chroot need no kernel module, no network set-up and no runc; only buildah and podman read these.
-	cmd.Env = append(os.Environ(), "STORAGE_DRIVER="+env("STORAGE_DRIVER", "overlay"), "DOCKER_BUILDKIT=1")
+	cmd.Env = append(os.Environ(), "STORAGE_DRIVER="+env("STORAGE_DRIVER", "overlay"))
 	if program == "buildah" {
 		cmd.Env = append(cmd.Env, "BUILDAH_ISOLATION="+env("BUILDAH_ISOLATION", "chroot"))
 	}
-	var stdout, all bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, &all), &all
+	var stdout, log bytes.Buffer
+	all := &shared{to: &log}
 	if r.Echo != nil {
-		cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, &all, r.Echo), io.MultiWriter(&all, r.Echo)
+		all.to = io.MultiWriter(&log, r.Echo)
 	}
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, all), all
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return "", fmt.Errorf("%s %s: %w\n%s", program, args[0], err, tail(all.String(), 40))
+		return "", fmt.Errorf("%s %s: %w\n%s", program, args[0], err, tail(log.String(), 40))
 	}
 	return strings.TrimSuffix(stdout.String(), "\n"), nil
+}
+
+// shared is a writer that both outputs of a command may write to at once.
+type shared struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (s *shared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.to.Write(b)
 }
 
 func env(name, otherwise string) string {

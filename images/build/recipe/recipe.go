@@ -106,8 +106,9 @@ func (i Image) Refs(registry, version string) []string {
 	return refs
 }
 
-// unreleased matches what git describes anywhere but at a tag: a commit's short name, perhaps after the last tag, or a dirty tree.
-var unreleased = regexp.MustCompile(`(^|-g)[0-9a-f]{7,40}(-dirty)?(-(amd64|arm64))?$|-dirty(-(amd64|arm64))?$`)
+// unreleased matches what git describes anywhere but at a tag: a commit's short name, perhaps after the last tag, or a dirty tree,
+// perhaps with a hash of what is not committed.
+var unreleased = regexp.MustCompile(`((^|-g)[0-9a-f]{7,40}|-dirty|-dirty-[0-9a-f]+)(-(amd64|arm64))?$`)
 
 // Stale picks, out of the names in an engine's store, those of an image at other commits and those of its contents made from other
 // inputs. Versions that carry a tag's name are never stale: someone wanted them.

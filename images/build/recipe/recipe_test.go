@@ -89,6 +89,7 @@ func TestStale(t *testing.T) {
 		"localhost/pgspan/agents:0123abc-dirty-arm64",
 		"localhost/pgspan/agents:89abcde-amd64",
 		"localhost/pgspan/agents:v1.0.0-amd64",
+		"localhost/pgspan/agents:v1.0.0-dirty-01234567",
 		"localhost/pgspan/postgres:0123abc",
 		"localhost/pgspan/postgres:15-0123abc",
 		"localhost/pgspan/postgres:17-0123abc-dirty",
@@ -112,7 +113,10 @@ func TestStale(t *testing.T) {
 			"localhost/pgspan/postgres:17-0123abc-dirty", "localhost/pgspan/postgres:17-v1.0.0-3-g0123abc",
 		}},
 		{"postgres-15", []string{"localhost/pgspan/postgres:15-0123abc"}},
-		{"agents", []string{"localhost/pgspan/agents:0123abc", "localhost/pgspan/agents:0123abc-dirty-arm64"}},
+		{"agents", []string{
+			"localhost/pgspan/agents:0123abc", "localhost/pgspan/agents:0123abc-dirty-arm64",
+			"localhost/pgspan/agents:v1.0.0-dirty-01234567",
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.image, func(t *testing.T) {

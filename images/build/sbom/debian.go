@@ -59,7 +59,7 @@ func parseStatus(r io.Reader, distro string) ([]Package, error) {
 		}
 		packages = append(packages, Package{
 			Name: name, Version: version, Homepage: fields["Homepage"], Supplier: "Debian",
-			PURL: fmt.Sprintf("pkg:deb/debian/%s@%s?arch=%s&distro=%s", url.PathEscape(name), url.QueryEscape(version), arch, distro),
+			PURL: fmt.Sprintf("pkg:deb/debian/%s@%s?arch=%s&distro=%s", url.QueryEscape(name), url.QueryEscape(version), arch, distro),
 		})
 		return nil
 	}
