@@ -124,6 +124,8 @@ type Verdict struct {
 	// as it stands.
 	Grant grant.Grant
 	Keep  bool
+	// Fence: Grant stops a server that may write no longer; its deadline is now.
+	Fence bool
 	// Do changes the record to Record.
 	Do     Do
 	Record record.Record

@@ -21,7 +21,24 @@ const (
 )
 
 // Judge decides. The order of the rows is the order of what is certain: first who this is, then the record, then the volume.
-func Judge(f Facts) Verdict {
+func Judge(f Facts) Verdict { return fenced(f, decide(f)) }
+
+// fenced turns a verdict that takes the right to write from a writing server into the order to stop at once (rules 5, 24). What the
+// server is to be afterwards is judged again when it is down.
+func fenced(f Facts, v Verdict) Verdict {
+	s := f.Local.State
+	if v.Keep || v.Grant.Role == grant.Primary || v.Grant.Role == grant.Stop || s == nil || s.Server != grant.Writable && s.Server != grant.Promoting {
+		return v
+	}
+	stop := grant.Grant{Role: grant.Stop, Reason: "the server may write no longer: " + v.Reason}
+	if p := f.Local.Previous; p != nil { // guard obeys a deadline of the reign it knows
+		stop.Epoch, stop.Timeline = p.Epoch, p.Timeline
+	}
+	v.Grant, v.Reason, v.Fence = stop, stop.Reason, true
+	return v
+}
+
+func decide(f Facts) Verdict {
 	switch {
 	case f.Draining && f.down():
 		return ending(f)

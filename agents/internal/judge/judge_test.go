@@ -296,6 +296,28 @@ func TestFollower(t *testing.T) {
 	})
 }
 
+func TestWritingServerWithoutARightIsStopped(t *testing.T) {
+	writing := func(server grant.Server) func(*Facts) {
+		return func(f *Facts) {
+			f.Local.State.Server, f.Local.State.Phase = server, grant.Running
+			f.Local.Previous = &grant.Grant{Role: grant.Primary, Epoch: at(2), Timeline: 2}
+		}
+	}
+	check(t, map[string]row{
+		"lost_the_record":         {held(other), writing(grant.Writable), want{role: grant.Stop, epoch: at(2), line: 2, says: "may write no longer"}},
+		"lost_it_while_promoting": {held(other), writing(grant.Promoting), want{role: grant.Stop, epoch: at(2), line: 2}},
+		"promoted_by_hand":        {held(other), func(f *Facts) { f.Local.State.Server = grant.Writable }, want{role: grant.Stop}},
+		"its_own_reign_goes_on":   {held(me), writing(grant.Writable), want{role: grant.Primary, epoch: at(3), line: 3}},
+		"standby_is_left_alone":   {held(other), writing(grant.Standby), want{role: grant.Replica}},
+		"record_removed":          {base(), writing(grant.Writable), want{role: grant.Stop, person: true}},
+	})
+	f := held(other)
+	writing(grant.Writable)(&f)
+	if !Judge(f).Fence {
+		t.Error("stopped, but not at once")
+	}
+}
+
 func TestReplicaGrant(t *testing.T) {
 	g := Judge(held(other)).Grant
 	want := grant.Grant{Role: grant.Replica, Reason: g.Reason, Epoch: at(3), Timeline: 3, SystemID: systemID, Slot: "pgspan_pvc_a", SyncName: "pgspan_pvc_a", MayClone: true}

@@ -1,0 +1,112 @@
+// Package observed is what keeper knows now, as one value: metrics, health checks and the publisher all read the same one, so that they
+// never contradict each other.
+package observed
+
+import (
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/pg"
+)
+
+// Role as others see it.
+type Role string
+
+const (
+	Unknown Role = ""
+	Primary Role = "primary"
+	Replica Role = "replica"
+)
+
+// Snapshot is everything known at one moment. Pointers and slices are nil when unknown.
+type Snapshot struct {
+	At time.Time
+	// Granted: this incarnation holds the record and its right to write has not run out.
+	Granted  bool
+	Leader   bool // holds the record
+	Epoch    epoch.Epoch
+	Timeline uint32
+	// Reason is the last verdict's sentence; Person says that one is needed.
+	Reason string
+	Person bool
+
+	// Server is nil when the server does not answer.
+	Server  *pg.Status
+	Senders []pg.Sender
+	Slots   []pg.Slot
+	Figures *pg.Figures
+	Lag     Lag
+
+	Phase        string // guard's
+	KilledAll    bool
+	StopSeconds  float64
+	RenewAge     *float64 // seconds since the store last answered
+	Renewals     uint64
+	Failures     uint64
+	VolumeFree   *uint64
+	VolumeSize   *uint64
+	WALPerSecond *float64
+	// Certificates are the days left, by file name.
+	Certificates map[string]float64
+	// Loops counts panics and errors, and times the last turn, by name.
+	Loops map[string]Loop
+}
+
+// Loop is one of keeper's own loops.
+type Loop struct {
+	Seconds          float64
+	Failures, Panics uint64
+}
+
+// Role is what the server is, by its own word and by the right to be it.
+func (s Snapshot) Role() Role {
+	switch {
+	case s.Server == nil:
+		return Unknown
+	case s.Server.InRecovery:
+		return Replica
+	case s.Granted:
+		return Primary
+	default:
+		return Unknown // writable without a right: nothing that anybody should be sent to
+	}
+}
+
+// Lag is how far a standby is behind. Unknown is not zero.
+type Lag struct {
+	LinkUp  bool
+	Bytes   *int64
+	Seconds *float64
+}
+
+// Lag of a standby. leader is the leader's position as recorded, nil if that is not known to be fresh. Either the upstream or the record must
+// tell where the end is; the standby's own word, that it has replayed all it received, says nothing when the link is dead.
+func LagOf(s pg.Status, leader *lsn.LSN) Lag {
+	if !s.InRecovery {
+		return Lag{}
+	}
+	l := Lag{LinkUp: s.Receiver.Streaming()}
+	var end *lsn.LSN
+	if l.LinkUp {
+		end = s.Receiver.End
+	}
+	if leader != nil && (end == nil || *leader > *end) {
+		end = leader
+	}
+	if end == nil || s.Replayed == nil {
+		return l
+	}
+	bytes := max(end.Sub(*s.Replayed), 0)
+	l.Bytes = &bytes
+	switch {
+	case !l.LinkUp:
+		// With no link the age of the last transaction may be a quiet primary or a dead one.
+	case bytes == 0:
+		l.Seconds = new(float64)
+	case s.ReplayAge != nil:
+		age := max(*s.ReplayAge, 0)
+		l.Seconds = &age
+	}
+	return l
+}
