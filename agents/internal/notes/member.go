@@ -133,10 +133,13 @@ func Update(p layout.Paths, change func(*Member)) (Member, error) {
 	return m, nil
 }
 
+// ErrNewer says that a newer release has written the volume's notes.
+var ErrNewer = errors.New("the volume was used by a newer release, use that one or newer")
+
 func check(format int, path string) error {
 	switch {
 	case format > Format:
-		return fmt.Errorf("%s has format %d and this release understands up to %d: the volume was used by a newer release, use that one or newer", path, format, Format)
+		return fmt.Errorf("%s has format %d and this release understands up to %d: %w", path, format, Format, ErrNewer)
 	case format < 1:
 		return fmt.Errorf("%s has no format number", path)
 	}

@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -81,6 +82,9 @@ type Members struct {
 	Replicas int `json:"replicas"`
 }
 
+// ErrWrong says that the settings were read and make no sense; other errors mean that they could not be read.
+var ErrWrong = errors.New("settings.yaml is wrong")
+
 // Read returns the settings in dir.
 func Read(dir string) (Settings, error) {
 	b, err := os.ReadFile(filepath.Join(dir, File))
@@ -94,7 +98,7 @@ func Read(dir string) (Settings, error) {
 func Parse(b []byte) (Settings, error) {
 	var s Settings
 	if err := yaml.UnmarshalStrict(b, &s); err != nil {
-		return Settings{}, fmt.Errorf("parse settings: %w", err)
+		return Settings{}, fmt.Errorf("%w: %w", ErrWrong, err)
 	}
 	if s.Port == 0 {
 		s.Port = 5432
@@ -103,7 +107,7 @@ func Parse(b []byte) (Settings, error) {
 		s.ClusterDomain = "cluster.local"
 	}
 	if s.Release == "" {
-		return Settings{}, fmt.Errorf("parse settings: release is empty")
+		return Settings{}, fmt.Errorf("%w: release is empty", ErrWrong)
 	}
 	return s, nil
 }

@@ -97,9 +97,10 @@ func Wait(ctx context.Context, path string, me Holder, held func(Holder)) (*Lock
 
 // Free reports whether nobody holds the lock, without keeping it, and who holds it if somebody does. A file that was never made is
 // free. The caller's own Lock, if not handed over, counts as held. The test takes the lock for a moment, so a Try at that very
-// moment can say "held"; who needs both proof and possession calls Try until it succeeds.
+// moment can say "held"; who needs both proof and possession calls Try until it succeeds. keeper has the volume read-only, which is
+// enough for this.
 func Free(path string) (bool, Holder, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, Holder{}, nil
 	}

@@ -1,0 +1,159 @@
+package seeding
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/derive"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/notes"
+	"github.com/pgspan/pgspan/agents/internal/pgdata"
+	"github.com/pgspan/pgspan/agents/internal/pgtools"
+	"github.com/pgspan/pgspan/agents/internal/plan"
+	"github.com/pgspan/pgspan/agents/internal/settings"
+	"github.com/pgspan/pgspan/tls/keypair"
+)
+
+// task is a verdict that something is to be done.
+type task struct {
+	plan  plan.Plan
+	facts plan.Facts
+}
+
+// judge looks at everything and reports the verdict. It returns the finished volume, or what to do, or neither: wait.
+func (s *seeder) judge(ctx context.Context) (*Ready, *task) {
+	f, derived, err := s.look(ctx)
+	if err != nil {
+		s.say(phaseOf(err), sentenceOf(err))
+		return nil, nil
+	}
+	p := plan.Judge(f)
+	for _, w := range p.Warnings {
+		s.once("volume", w)
+	}
+	for _, n := range derived.Notes {
+		s.once("configuration", n)
+	}
+	found := found(f)
+	s.Report.Update(func(st *grant.State) {
+		st.Plan, st.Volume, st.Reason = string(p.Do), found, p.Sentence()
+		switch p.Do {
+		case plan.Keep:
+			// The phase is the caller's: it is about to start a server, or to end.
+		case plan.Init, plan.Clone:
+			st.Phase = grant.Seeding
+		case plan.Refuse:
+			st.Phase = grant.Refused
+		case plan.Wait:
+			st.Phase = grant.Waiting
+		}
+		if f.Grant != nil && p.Do != plan.Wait && p.Do != plan.Refuse {
+			st.Seq = max(st.Seq, f.Grant.Seq)
+		}
+	})
+	switch p.Do {
+	case plan.Keep:
+		return &Ready{
+			Lock: s.lock, Grant: *f.Grant, Me: s.me, Settings: f.Settings, Tools: f.Tools, Data: f.Data, Note: f.Note, Derived: derived, Plan: p,
+		}, nil
+	case plan.Init, plan.Clone:
+		return nil, &task{plan: p, facts: f}
+	default:
+		return nil, nil
+	}
+}
+
+// look gathers the facts and derives keys and configuration from them, which a clone needs and a wrong Secret shows in.
+func (s *seeder) look(ctx context.Context) (plan.Facts, derive.Result, error) {
+	f := plan.Facts{Me: s.me, UID: os.Geteuid()}
+	var err error
+	if f.Settings, err = settings.Read(s.Pod.Settings); err != nil {
+		return f, derive.Result{}, err
+	}
+	if s.tools.Dir == "" || s.tools.Major != f.Settings.Major && f.Settings.Major != 0 {
+		if s.tools, err = pgtools.Find(ctx, f.Settings.PostgreSQL.BinDir, f.Settings.Major); err != nil {
+			return f, derive.Result{}, err
+		}
+		s.Log.Debug("programs found", "dir", s.tools.Dir, "version", s.tools.Version, "missing", strings.Join(s.tools.Missing(), ", "))
+	}
+	f.Tools = s.tools
+	if err := s.volume(ctx, &f); err != nil {
+		return f, derive.Result{}, err
+	}
+	if f.Grant, err = s.Source(); err != nil {
+		return f, derive.Result{}, err
+	}
+	f.Now = boottime.Now()
+	in := derive.Input{Settings: f.Settings, Tools: f.Tools, Control: f.Data.Control, Grant: f.Grant}
+	if f.Grant != nil {
+		in.Writable, _ = plan.Writable(*f.Grant, f.Me, f.Now, f.Note, f.Data)
+	}
+	derived, err := derive.All(ctx, s.Pod, in)
+	return f, derived, err
+}
+
+// volume reads what is on the volume. The mode is repaired first: it keeps nothing from being read, and nothing is decided by it.
+func (s *seeder) volume(ctx context.Context, f *plan.Facts) error {
+	if err := pgdata.RepairMode(s.paths.Data()); err != nil {
+		f.ModeProblem = err.Error()
+	}
+	var err error
+	if f.Data, err = pgdata.Inspect(ctx, s.tools, s.paths.Data()); err != nil {
+		return err
+	}
+	if f.Note, f.Noted, err = notes.ReadMember(s.paths); err != nil {
+		return err
+	}
+	if f.Journal, err = notes.ReadJournal(s.paths); err != nil {
+		return err
+	}
+	switch _, err := os.Lstat(s.paths.NewData()); {
+	case err == nil:
+		f.NewData = true
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return nil
+}
+
+// phaseOf tells what a person must see to from what may pass by itself.
+func phaseOf(err error) grant.Phase {
+	var image *pgtools.NotFoundError
+	var values *derive.RefusedError
+	var wrong *keypair.Problem
+	switch {
+	case errors.As(err, &image), errors.As(err, &values), errors.As(err, &wrong):
+		return grant.Refused
+	case errors.Is(err, settings.ErrWrong), errors.Is(err, notes.ErrNewer):
+		return grant.Refused
+	default:
+		return grant.Waiting
+	}
+}
+
+func sentenceOf(err error) string {
+	var values *derive.RefusedError
+	if errors.As(err, &values) {
+		return "the chart's values cannot be used: " + values.Error()
+	}
+	return err.Error()
+}
+
+// found is the volume as it is reported.
+func found(f plan.Facts) *grant.Volume {
+	v := &grant.Volume{
+		Empty: f.Data.Empty && f.Note.SystemID == "" && f.Journal == nil, Noted: f.Note.Member, SystemID: f.Note.SystemID, Major: f.Data.Major,
+		WasPrimary: f.Note.Primary, PrimaryLine: f.Note.PrimaryLine, HighestEpoch: f.Note.HighestEpoch,
+	}
+	if f.Journal != nil {
+		v.OpenJournal = f.Journal.String()
+	}
+	if c := f.Data.Control; c != nil {
+		v.SystemID, v.Timeline, v.ClusterState, v.Checkpoint = c.SystemID, c.NewestTimeline(), c.State, c.Checkpoint.String()
+	}
+	return v
+}
