@@ -1,0 +1,376 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/layout"
+	"github.com/pgspan/pgspan/agents/internal/pgtest"
+	sitecerts "github.com/pgspan/pgspan/tls"
+)
+
+// fenceAfter is the length of a fresh grant in these tests.
+const fenceAfter = 3 * time.Second
+
+// patience bounds every wait for something that should take a second or two. Test machines are small and busy.
+const patience = 60 * time.Second
+
+// pod is a database pod without Kubernetes: its volumes, the guard container, and a keeper that says what the test tells it to.
+type pod struct {
+	*pgtest.Root
+	t      testing.TB
+	name   string
+	member string
+	volume string // inside path; two pods may have the same
+	dir    string // inside path of everything else
+	port   int
+	probes string // host:port of /livez
+	env    []string
+	proc   *pgtest.Process
+
+	mu     sync.Mutex
+	grant  grant.Grant
+	frozen bool
+	// renewStop gives a stop a deadline, as for a primary that shuts down.
+	renewStop bool
+}
+
+// newPod makes a pod on a volume, with nothing running in it.
+func newPod(t testing.TB, root *pgtest.Root, name, volume string) *pod {
+	t.Helper()
+	p := &pod{Root: root, t: t, name: name, member: "volume" + filepath.Base(volume), volume: volume, dir: root.TempDir(t)}
+	p.port = freePort(t)
+	p.probes = "127.0.0.1:" + strconv.Itoa(freePort(t))
+	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls"} {
+		p.WriteFile(t, p.at(dir)+"/.keep", nil, 0o600)
+	}
+	p.settings("")
+	p.certificates()
+	boot, err := boottime.BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.grant = grant.Grant{Holder: grant.Incarnation{Member: p.member, Pod: p.uid(), Boot: boot}, Role: grant.Wait, Reason: "the test begins"}
+	go p.keep()
+	return p
+}
+
+func (p *pod) uid() string            { return "uid-of-" + p.name }
+func (p *pod) at(place string) string { return p.dir + "/" + place }
+func (p *pod) paths() layout.Paths    { return layout.In(p.Outside(p.volume)) }
+func (p *pod) data(name string) string {
+	return filepath.Join(p.paths().Data(), name)
+}
+
+// settings writes what the chart would; more is YAML below the key postgresql.
+func (p *pod) settings(more string) {
+	p.WriteFile(p.t, p.at("settings/settings.yaml"), fmt.Appendf(nil, `release: db
+clusterDomain: cluster.local
+major: %d
+port: %d
+members: {primary: 1, replicas: 1}
+postgresql:
+  parameters: {shared_buffers: 16MB, max_connections: "100"}
+%s`, p.Major, p.port, more), 0o600)
+}
+
+// certificates writes a new set of keys, as a rotated Secret would bring them.
+func (p *pod) certificates() {
+	bundle, err := sitecerts.Generate(sitecerts.Spec{Sites: []sitecerts.Site{{Fullname: "db", Namespaces: []string{"default"}, ClusterDomain: "cluster.local"}}}, time.Now())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for name, content := range bundle {
+		p.WriteFile(p.t, p.at("tls/"+name), content, 0o600)
+	}
+}
+
+// copyCertificates gives this pod the keys of another one, as all pods of a release have them from one Secret.
+func (p *pod) copyCertificates(from *pod) {
+	files, err := os.ReadDir(from.Outside(from.at("tls")))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, f := range files {
+		p.WriteFile(p.t, p.at("tls/"+f.Name()), from.ReadFile(p.t, from.at("tls/"+f.Name())), 0o600)
+	}
+}
+
+// start starts the container.
+func (p *pod) start() {
+	p.t.Helper()
+	guard := p.Install(p.t, pgtest.Build(p.t, "./agents/guard"))
+	env := []string{
+		"PGSPAN_POD_NAME=" + p.name, "PGSPAN_POD_UID=" + p.uid(), "PGSPAN_POD_IP=127.0.0.1", "PGSPAN_NAMESPACE=default", "PGSPAN_NODE=here",
+		"PGSPAN_BORN_AS=primary", "PGSPAN_VOLUME=" + p.volume, "PGSPAN_LISTEN=" + p.probes,
+		"PGSPAN_FENCE_AFTER=" + fenceAfter.String(), "PGSPAN_STOP_TIMEOUT=30s",
+	}
+	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls"} {
+		env = append(env, "PGSPAN_"+strings.ToUpper(dir)+"="+p.at(dir))
+	}
+	p.proc = p.Start(p.t, pgtest.Command{Path: guard, Env: append(env, p.env...)})
+	p.t.Cleanup(func() {
+		if p.t.Failed() {
+			p.t.Logf("%s said:\n%s%s", p.name, p.proc.Stdout(), p.proc.Stderr())
+		}
+	})
+}
+
+// keep renews the grant, as keeper does, unless it is frozen.
+func (p *pod) keep() {
+	for p.t.Context().Err() == nil {
+		p.mu.Lock()
+		if !p.frozen {
+			p.write()
+		}
+		p.mu.Unlock()
+		time.Sleep(300 * time.Millisecond)
+	}
+}
+
+// write writes the grant under mu: a file of the pod's user, renamed into place.
+func (p *pod) write() {
+	if p.t.Context().Err() != nil {
+		return // the pod's directories are about to go
+	}
+	p.grant.Seq++
+	p.grant.Deadline = 0
+	if p.grant.Role == grant.Primary || p.grant.Role == grant.Stop && p.renewStop {
+		p.grant.Deadline = boottime.Now().Add(fenceAfter)
+	}
+	beside := p.Outside(p.dir)
+	err := grant.Write(beside, p.grant)
+	if err == nil {
+		err = os.Chown(filepath.Join(beside, grant.File), pgtest.UID, pgtest.GID)
+	}
+	if err == nil {
+		err = os.Rename(filepath.Join(beside, grant.File), filepath.Join(p.Outside(p.at("control")), grant.File))
+	}
+	if err != nil && p.t.Context().Err() == nil {
+		p.t.Errorf("write grant: %v", err)
+	}
+}
+
+// order changes what keeper grants, at once and from then on.
+func (p *pod) order(change func(g *grant.Grant)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.grant)
+	p.write()
+}
+
+func (p *pod) orderPrimary(local uint64, timeline uint32) {
+	p.order(func(g *grant.Grant) {
+		g.Role, g.Reason, g.Upstream = grant.Primary, "holds the lease", nil
+		g.Epoch, g.Timeline = epoch.Epoch{Local: local}, timeline
+	})
+}
+
+func (p *pod) orderReplica(of *grant.Upstream) {
+	p.order(func(g *grant.Grant) { g.Role, g.Reason, g.Upstream = grant.Replica, "follows", of })
+}
+
+func (p *pod) orderStop() {
+	p.order(func(g *grant.Grant) { g.Role, g.Reason = grant.Stop, "the test says stop" })
+}
+
+// freeze stops keeper; it returns the deadline of the last grant that it wrote.
+func (p *pod) freeze() boottime.Instant {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frozen = true
+	return p.grant.Deadline
+}
+
+func (p *pod) thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frozen = false
+}
+
+// bootstrap lets the pod make a database and be its first primary.
+func (p *pod) bootstrap() {
+	p.t.Helper()
+	p.order(func(g *grant.Grant) {
+		g.Role, g.Reason, g.Bootstrap, g.Epoch, g.Timeline = grant.Primary, "claims the bootstrap", true, epoch.Epoch{Local: 1}, 1
+	})
+	p.start()
+	p.wait("the first primary runs", func(s grant.State) bool { return s.Phase == grant.Running && s.Server == grant.Writable })
+	id := p.sql("SELECT system_identifier FROM pg_control_system()")
+	p.order(func(g *grant.Grant) { g.Bootstrap, g.SystemID = false, id })
+}
+
+// wait waits until the state file of this pod says what is wanted, freshly.
+func (p *pod) wait(what string, ok func(grant.State) bool) grant.State {
+	p.t.Helper()
+	var last grant.State
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		s, err := grant.ReadState(p.Outside(p.at("control")))
+		if err != nil && !errors.Is(err, grant.ErrNone) {
+			p.t.Fatal(err)
+		}
+		if last = s; err == nil && s.Pod == p.uid() && ok(s) {
+			return s
+		}
+	}
+	p.t.Fatalf("not within %v: %s; the state is %+v", patience, what, last)
+	return last
+}
+
+func (p *pod) waitRunning(as grant.Server) grant.State {
+	p.t.Helper()
+	return p.wait("runs as "+string(as), func(s grant.State) bool { return s.Phase == grant.Running && s.Server == as })
+}
+
+func (p *pod) waitStopped() grant.State {
+	p.t.Helper()
+	return p.wait("is stopped", func(s grant.State) bool { return s.Phase == grant.Stopped && s.Server == grant.Down })
+}
+
+func (p *pod) trySQL(statements string) (string, error) {
+	out, err := p.Run(pgtest.Command{
+		Path:  p.BinDir() + "/psql",
+		Args:  []string{"-h", p.at("socket"), "-p", strconv.Itoa(p.port), "-U", "postgres", "-d", "postgres", "-XqAt", "-v", "ON_ERROR_STOP=1"},
+		Stdin: strings.NewReader(statements),
+	})
+	return strings.TrimSuffix(out, "\n"), err
+}
+
+func (p *pod) sql(statements string) string {
+	p.t.Helper()
+	out, err := p.trySQL(statements)
+	if err != nil {
+		p.t.Fatalf("%s: %s: %v", p.name, statements, err)
+	}
+	return out
+}
+
+// socketURL is for clients outside the container. The path of a Unix socket may have 107 bytes, so the directory goes by a descriptor.
+func (p *pod) socketURL() string {
+	dir, err := os.Open(p.Outside(p.at("socket")))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { dir.Close() })
+	return fmt.Sprintf("host=/proc/self/fd/%d port=%d user=postgres dbname=postgres", dir.Fd(), p.port)
+}
+
+// control returns a line of pg_controldata.
+func (p *pod) control(line string) string {
+	p.t.Helper()
+	out, err := p.Run(pgtest.Command{Path: p.BinDir() + "/pg_controldata", Args: []string{p.volume + "/pgdata"}})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, l := range strings.Split(out, "\n") {
+		if name, value, ok := strings.Cut(l, ":"); ok && name == line {
+			return strings.TrimSpace(value)
+		}
+	}
+	p.t.Fatalf("pg_controldata has no %q:\n%s", line, out)
+	return ""
+}
+
+// process is one in the container, by its id on the machine.
+type process struct {
+	pid   int
+	name  string
+	state string // R, S, D, T, Z …
+	ppid  int
+}
+
+// processes lists everything in the container but guard.
+func (p *pod) processes() []process {
+	home, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p.proc.PID))
+	if err != nil {
+		return nil // the container is gone
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var found []process
+	for _, path := range stats {
+		if ns, err := os.Readlink(filepath.Join(filepath.Dir(path), "ns/pid")); err != nil || ns != home {
+			continue
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		s := string(b)
+		open, end := strings.IndexByte(s, '('), strings.LastIndexByte(s, ')')
+		pid, _ := strconv.Atoi(strings.TrimSpace(s[:open]))
+		rest := strings.Fields(s[end+1:])
+		ppid, _ := strconv.Atoi(rest[1])
+		if pid != p.proc.PID {
+			found = append(found, process{pid, s[open+1 : end], rest[0], ppid})
+		}
+	}
+	return found
+}
+
+// servers are the living PostgreSQL processes of the container.
+func (p *pod) servers() []process {
+	var found []process
+	for _, proc := range p.processes() {
+		if proc.name == "postgres" && proc.state != "Z" {
+			found = append(found, proc)
+		}
+	}
+	return found
+}
+
+// postmaster is the server's first process, by its id on the machine; 0 when none runs. Orphaned backends are children of guard too, but
+// they call themselves "postgres: …".
+func (p *pod) postmaster() int {
+	for _, proc := range p.servers() {
+		if proc.ppid != p.proc.PID {
+			continue
+		}
+		if title, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", proc.pid)); err == nil && len(title) > 0 && !strings.HasPrefix(string(title), "postgres:") {
+			return proc.pid
+		}
+	}
+	return 0
+}
+
+func (p *pod) signal(pid int, sig syscall.Signal) {
+	p.t.Helper()
+	if err := syscall.Kill(pid, sig); err != nil {
+		p.t.Fatalf("signal %v to %d: %v", sig, pid, err)
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("not within %v: %s", patience, what)
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

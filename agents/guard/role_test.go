@@ -1,0 +1,245 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/notes"
+	"github.com/pgspan/pgspan/agents/internal/pgtest"
+)
+
+func (p *pod) timeline() string {
+	p.t.Helper()
+	p.sql("CHECKPOINT")
+	return p.sql("SELECT timeline_id FROM pg_control_checkpoint()")
+}
+
+func (p *pod) hasSignal() bool {
+	_, err := os.Stat(p.data("standby.signal"))
+	return err == nil
+}
+
+func TestPromotionOpensTheGrantedTimeline(t *testing.T) {
+	for _, major := range pgtest.Majors(t) {
+		root := pgtest.OpenRoot(t, major)
+		p := newPod(t, root, "db-0", root.TempDir(t))
+		p.bootstrap()
+		p.sql("CREATE TABLE kept AS SELECT 1 AS n")
+		p.orderReplica(nil)
+		p.waitRunning(grant.Standby)
+		if got := p.sql("SELECT pg_is_in_recovery()"); got != "t" {
+			t.Fatalf("PostgreSQL %d: recovery is %s", major, got)
+		}
+		postmaster := p.postmaster()
+
+		p.orderPrimary(4, 5)
+		p.waitRunning(grant.Writable)
+		if got := p.timeline(); got != "5" {
+			t.Errorf("PostgreSQL %d: the server is on timeline %s, want 5", major, got)
+		}
+		if p.postmaster() != postmaster {
+			t.Errorf("PostgreSQL %d: the server was restarted", major)
+		}
+		for line, empty := range map[int]bool{2: true, 3: true, 4: true, 5: false} {
+			st, err := os.Stat(p.data(fmt.Sprintf("pg_wal/%08X.history", line)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (st.Size() == 0) != empty {
+				t.Errorf("PostgreSQL %d: history of timeline %d has %d bytes", major, line, st.Size())
+			}
+		}
+		note, _, err := notes.ReadMember(p.paths())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := (epoch.Epoch{Local: 4}); note.Primary != want || note.PrimaryLine != 5 || note.HighestEpoch != want {
+			t.Errorf("PostgreSQL %d: the volume notes %+v", major, note)
+		}
+		if got := p.sql("SELECT n FROM kept"); got != "1" {
+			t.Errorf("PostgreSQL %d: got %q", major, got)
+		}
+
+		// Killed and started again in the same epoch it is the primary that it was, with no other timeline.
+		p.proc.Kill()
+		p.start()
+		eventually(t, "a server of the new container", func() bool { return p.postmaster() != 0 })
+		p.waitRunning(grant.Writable)
+		if got := p.timeline(); got != "5" {
+			t.Errorf("PostgreSQL %d: after a restart the server is on timeline %s, want 5", major, got)
+		}
+	}
+}
+
+func TestOnlyThePrimaryOfTheSameEpochStartsWithoutStandbySignal(t *testing.T) {
+	root := pgtest.OpenRoot(t, 17)
+	p := newPod(t, root, "db-0", root.TempDir(t))
+	p.bootstrap()
+	if p.hasSignal() {
+		t.Error("the first primary has standby.signal")
+	}
+
+	p.orderStop()
+	p.waitStopped()
+	p.orderPrimary(1, 1) // the very epoch it was primary in
+	p.waitRunning(grant.Writable)
+	if got := p.timeline(); got != "1" {
+		t.Errorf("the restart in the same epoch went to timeline %s", got)
+	}
+
+	p.orderStop()
+	p.waitStopped()
+	p.orderReplica(nil)
+	p.wait("starts as a standby", func(s grant.State) bool { return s.Server == grant.Standby })
+	if !p.hasSignal() {
+		t.Error("a replica was started without standby.signal")
+	}
+	p.waitRunning(grant.Standby)
+
+	p.orderStop()
+	p.waitStopped()
+	p.orderPrimary(2, 2) // a winner starts as a standby and is promoted
+	p.wait("starts as a standby", func(s grant.State) bool { return s.Server == grant.Standby })
+	p.waitRunning(grant.Writable)
+	if got := p.timeline(); got != "2" {
+		t.Errorf("the winner is on timeline %s, want 2", got)
+	}
+	if p.hasSignal() {
+		t.Error("a primary has standby.signal")
+	}
+}
+
+func TestPrimaryOfANewEpochIsPromotedAgain(t *testing.T) {
+	root := pgtest.OpenRoot(t, 17)
+	p := newPod(t, root, "db-0", root.TempDir(t))
+	p.bootstrap()
+	p.orderPrimary(2, 2)
+	p.wait("the new reign", func(s grant.State) bool {
+		return s.Phase == grant.Running && s.Server == grant.Writable && s.Volume != nil && s.Volume.PrimaryLine == 2
+	})
+	if got := p.timeline(); got != "2" {
+		t.Errorf("timeline is %s, want 2", got)
+	}
+}
+
+func TestStoppedPrimaryHasAShutdownCheckpointAndAFreeLock(t *testing.T) {
+	root := pgtest.OpenRoot(t, 17)
+	p := newPod(t, root, "db-0", root.TempDir(t))
+	p.bootstrap()
+	p.load(5)
+	p.orderStop()
+	s := p.waitStopped()
+	p.mu.Lock()
+	seq := p.grant.Seq
+	p.mu.Unlock()
+	if s.Seq == 0 || s.Seq > seq {
+		t.Errorf("the state says grant %d, the last one is %d", s.Seq, seq)
+	}
+	if got := p.control("Database cluster state"); got != "shut down" {
+		t.Errorf("the cluster is %q", got)
+	}
+	if n := len(p.servers()); n != 0 {
+		t.Errorf("%d server processes run", n)
+	}
+	time.Sleep(time.Second)
+	if n := len(p.servers()); n != 0 {
+		t.Errorf("%d server processes run a second later", n)
+	}
+}
+
+// A shutdown can take longer than a grant. keeper gives it time by renewing the stop.
+func TestRenewedStopLetsASlowShutdownFinish(t *testing.T) {
+	root := pgtest.OpenRoot(t, 17)
+	p := newPod(t, root, "db-0", root.TempDir(t))
+	p.bootstrap()
+	var checkpointer int
+	for _, proc := range p.servers() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", proc.pid))
+		if err == nil && strings.Contains(string(b), "checkpointer") {
+			checkpointer = proc.pid
+		}
+	}
+	p.signal(checkpointer, syscall.SIGSTOP)
+	p.order(func(g *grant.Grant) { g.Role, g.Reason, p.renewStop = grant.Stop, "hands over", true })
+	time.Sleep(fenceAfter + time.Second)
+	if len(p.servers()) == 0 {
+		t.Fatal("the server was killed although the stop was renewed")
+	}
+	p.signal(checkpointer, syscall.SIGCONT)
+	p.waitStopped()
+	if got := p.control("Database cluster state"); got != "shut down" {
+		t.Errorf("the cluster is %q", got)
+	}
+}
+
+// The grant must have half its time left: a promotion cannot be taken back.
+func TestStaleGrantDoesNotPromote(t *testing.T) {
+	root := pgtest.OpenRoot(t, 17)
+	p := newPod(t, root, "db-0", root.TempDir(t))
+	p.bootstrap()
+	p.orderReplica(nil)
+	p.waitRunning(grant.Standby)
+	p.freeze()
+	p.proc.Signal(t, syscall.SIGSTOP)
+	p.orderPrimary(2, 2)
+	time.Sleep(fenceAfter*2/3 + 100*time.Millisecond)
+	p.proc.Signal(t, syscall.SIGCONT)
+	p.wait("says why", func(s grant.State) bool { return strings.Contains(s.Reason, "is not promoted") })
+	time.Sleep(fenceAfter)
+	if got := p.sql("SELECT pg_is_in_recovery()"); got != "t" {
+		t.Error("a stale grant has promoted the server")
+	}
+	p.thaw()
+	p.waitRunning(grant.Writable)
+}
+
+func TestReplicaFollowsAnotherUpstreamWithoutARestart(t *testing.T) {
+	root := pgtest.OpenRoot(t, 17)
+	p := newPod(t, root, "db-0", root.TempDir(t))
+	p.bootstrap()
+	p.orderReplica(nil)
+	p.waitRunning(grant.Standby)
+	postmaster := p.postmaster()
+	for _, host := range []string{"db-7.db-members.default.svc.cluster.local", "db-8.db-members.default.svc.cluster.local"} {
+		p.orderReplica(&grant.Upstream{Member: "m", Name: "db", Host: host, Address: "127.0.0.1", Port: 1})
+		eventually(t, "the server knows the upstream", func() bool {
+			got, err := p.trySQL("SHOW primary_conninfo")
+			return err == nil && strings.Contains(got, host)
+		})
+	}
+	p.orderReplica(nil) // a vote: the receiver goes
+	eventually(t, "the server has let go", func() bool { got, err := p.trySQL("SHOW primary_conninfo"); return err == nil && got == "" })
+	if p.postmaster() != postmaster {
+		t.Error("the server was restarted")
+	}
+}
+
+func TestReplicaIsClonedAndStreams(t *testing.T) {
+	for _, major := range pgtest.Majors(t) {
+		root := pgtest.OpenRoot(t, major)
+		p := newPod(t, root, "db-0", root.TempDir(t))
+		p.bootstrap()
+		p.sql("CREATE ROLE pgspan_replication LOGIN REPLICATION; CREATE TABLE kept AS SELECT 1 AS n; SELECT pg_create_physical_replication_slot('db_1', true)")
+		r := newPod(t, root, "db-1", root.TempDir(t))
+		r.copyCertificates(p)
+		r.order(func(g *grant.Grant) {
+			g.Role, g.MayClone, g.Epoch, g.Timeline, g.SystemID, g.Reason = grant.Replica, true, p.grant.Epoch, 1, p.grant.SystemID, "follows"
+			g.Upstream = &grant.Upstream{Member: p.member, Name: "db-0", Host: "db-rw.default.svc.cluster.local", Address: "127.0.0.1", Port: p.port}
+			g.Slot, g.SyncName = "db_1", "db-1"
+		})
+		r.start()
+		r.waitRunning(grant.Standby)
+		eventually(t, "the replica streams", func() bool {
+			got, err := p.trySQL("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND application_name = 'db-1'")
+			return err == nil && got == "1"
+		})
+		p.sql("INSERT INTO kept VALUES (2)")
+		eventually(t, "the row arrives", func() bool { got, err := r.trySQL("SELECT count(*) FROM kept"); return err == nil && got == "2" })
+	}
+}

@@ -1,0 +1,150 @@
+package guarding
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+)
+
+// Action is what guard is to do next.
+type Action string
+
+const (
+	// Stay: nothing is to be done; the reason says what is awaited, if anything.
+	Stay Action = "stay"
+	// Start: prepare the volume by the plan and start the server on it.
+	Start Action = "start"
+	// Follow: render the configuration for another upstream and reload.
+	Follow Action = "follow"
+	// Promote: tell the standby to become primary.
+	Promote Action = "promote"
+	// Stop: fast shutdown, bounded.
+	Stop Action = "stop"
+	// Fence: kill at once.
+	Fence Action = "fence"
+	// Leave: guard's work is done.
+	Leave Action = "leave"
+)
+
+// Following is what a standby's configuration was rendered for.
+type Following struct {
+	Upstream       grant.Upstream // zero: nobody
+	Slot, SyncName string
+}
+
+func followingOf(g grant.Grant) Following {
+	f := Following{Slot: g.Slot, SyncName: g.SyncName}
+	if g.Upstream != nil {
+		f.Upstream = *g.Upstream
+	}
+	return f
+}
+
+// Facts is all that the next action depends on.
+type Facts struct {
+	Now   boottime.Instant
+	Grant *grant.Grant // the newest accepted one; nil: none has come
+
+	Server    grant.Server
+	Ready     bool // the postmaster accepts connections
+	Reign     Reign
+	Following Following
+	// Signal says that standby.signal is there. A server removes it at the end of a promotion.
+	Signal bool
+
+	SystemID string // of the data directory; empty: not known
+
+	Terminating bool // guard was told to end
+	Stopping    bool // the server was told to shut down; nothing takes that back
+	Overdue     bool // ... and has had its time
+
+	Retry boottime.Instant // no start before
+	// Hold is why a promotion under the present grant cannot be; empty: nothing is known against it.
+	Hold       string
+	FenceAfter time.Duration // the length of a fresh grant
+}
+
+// Next decides. It is pure: the same facts give the same answer.
+func Next(f Facts) (Action, string) {
+	switch {
+	case f.Server == grant.Down:
+		return nextDown(f)
+	case f.Stopping && f.Overdue:
+		return Fence, "the shutdown took longer than it may"
+	case f.Stopping:
+		return Stay, "the server is shutting down"
+	case f.Terminating:
+		return Stop, "the container is told to end"
+	case f.Server == grant.Standby && !f.Signal:
+		return Fence, "the server was promoted by somebody else: standby.signal is gone and no grant says primary"
+	case f.Grant == nil:
+		return Stay, "no grant has come since guard was started"
+	case f.Server == grant.Standby:
+		return nextStandby(f, *f.Grant)
+	default:
+		return nextPrimary(f, *f.Grant)
+	}
+}
+
+func nextDown(f Facts) (Action, string) {
+	switch {
+	case f.Terminating:
+		return Leave, "the container is told to end"
+	case f.Grant == nil:
+		return Stay, "waits for a first grant"
+	case f.Grant.Role == grant.Wait:
+		return Stay, "waits: " + f.Grant.Reason
+	case f.Grant.Role == grant.Stop:
+		return Stay, "stays down: " + f.Grant.Reason
+	case f.Grant.Role == grant.Primary && !f.Now.Before(f.Grant.Deadline):
+		return Stay, fmt.Sprintf("waits for a new grant: the last one to be primary (%s) has run out", reignOf(*f.Grant))
+	case f.Now.Before(f.Retry):
+		return Stay, "waits before the next try to start the server"
+	}
+	return Start, f.Grant.Reason
+}
+
+func nextStandby(f Facts, g grant.Grant) (Action, string) {
+	switch g.Role {
+	case grant.Wait:
+		return Stay, "" // a standby that waits goes on as it is (SAFETY D43)
+	case grant.Stop:
+		return Stop, g.Reason
+	case grant.Replica:
+		if followingOf(g) != f.Following {
+			return Follow, g.Reason
+		}
+		return Stay, ""
+	}
+	left := g.Deadline.Sub(f.Now)
+	switch {
+	case left <= 0:
+		return Stay, fmt.Sprintf("is not promoted: the grant to be primary (%s) has run out", reignOf(g))
+	case g.SystemID != "" && f.SystemID != "" && g.SystemID != f.SystemID:
+		return Stay, fmt.Sprintf("is not promoted: the grant is for the database %s, this one is %s", g.SystemID, f.SystemID)
+	case !f.Ready:
+		return Stay, "is promoted as soon as it accepts connections"
+	case f.Hold != "":
+		return Stay, "is not promoted: " + f.Hold
+	case left < f.FenceAfter/2:
+		// A promotion cannot be taken back (SAFETY D15): with little time left it would most likely end under SIGKILL.
+		return Stay, fmt.Sprintf("is not promoted: the grant has %v left, half of %v is the least", left.Round(time.Millisecond), f.FenceAfter)
+	}
+	return Promote, g.Reason
+}
+
+// nextPrimary is for a server that writes or was told to. That its grant has run out is not its business: the fence sees to that.
+func nextPrimary(f Facts, g grant.Grant) (Action, string) {
+	switch {
+	case g.Role == grant.Primary && reignOf(g) == f.Reign:
+		return Stay, ""
+	case g.Role == grant.Primary && g.Epoch.Compare(f.Reign.Epoch) < 0:
+		return Stay, fmt.Sprintf("the grant is for %s, older than %s: it counts as none", reignOf(g), f.Reign)
+	case g.Role == grant.Primary:
+		// A new epoch is a new timeline, so it needs a promotion, and that needs a standby.
+		return Stop, fmt.Sprintf("the grant is for %s, the server is primary in %s", reignOf(g), f.Reign)
+	}
+	return Stop, fmt.Sprintf("the grant is to %s: %s", g.Role, g.Reason)
+}

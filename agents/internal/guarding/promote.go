@@ -1,0 +1,112 @@
+package guarding
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/notes"
+	"github.com/pgspan/pgspan/agents/internal/pgdata"
+	"github.com/pgspan/pgspan/agents/internal/postmaster"
+)
+
+// promote makes the standby a primary, or leaves it a standby and says why. From the moment that it may have been told, it is treated as
+// a primary (SAFETY D15).
+func (g *Guard) promote(ctx context.Context, l *life, to grant.Grant) {
+	if err := g.ready(ctx, l, to); err != nil {
+		l.hold, l.holdSeq = err.Error(), to.Seq
+		g.warn("promote server", err)
+		return
+	}
+	l.kind, l.reign = grant.Promoting, reignOf(to)
+	g.grants.begin(l.reign, to)
+	g.say(l.phase(), l.kind, to.Reason)
+
+	// The volume may have been slow. The last look at the clock is here, with the fence armed already.
+	if left := g.fence.Deadline().Sub(boottime.Now()); left < g.config.FenceAfter/2 {
+		g.callOff(ctx, l, to.Seq, left)
+		return
+	}
+	if err := l.server.Promote(); err != nil {
+		// The file may be there, and any later signal to the postmaster would make it act on it. The next start removes it.
+		l.why = err.Error()
+		g.log.Warn("server is killed", "reason", l.why)
+		g.fence.Fire()
+		return
+	}
+	g.log.Info("server is promoted", "epoch", to.Epoch.String(), "timeline", to.Timeline, "seq", to.Seq, "reason", to.Reason)
+}
+
+// callOff undoes what promote has done before the server was told.
+func (g *Guard) callOff(ctx context.Context, l *life, seq uint64, left time.Duration) {
+	if _, err := g.fence.Disarm(ctx); err != nil {
+		return // ctx has ended: so does guard
+	}
+	g.grants.end()
+	g.fence.Target(l.server.PID())
+	l.kind, l.reign = grant.Standby, Reign{}
+	err := fmt.Errorf("the volume was slow: only %v of the grant were left", left.Round(time.Millisecond))
+	l.hold, l.holdSeq = err.Error(), seq
+	g.warn("promote server", err)
+}
+
+// ready puts on disk what must be there before a promotion: the timeline forced to the granted one (SAFETY rule 14), and the note that
+// this directory becomes primary (SAFETY D20).
+func (g *Guard) ready(ctx context.Context, l *life, to grant.Grant) error {
+	if note, _, err := notes.ReadMember(g.paths); err != nil {
+		return err
+	} else if to.Epoch.Compare(note.HighestEpoch) < 0 {
+		return fmt.Errorf("the grant is for epoch %s, this volume has seen %s: the record was restored from an older state", to.Epoch, note.HighestEpoch)
+	}
+	var data pgdata.Facts
+	err := g.reaper.Aside(func() (err error) {
+		data, err = pgdata.Inspect(ctx, l.ready.Tools, g.paths.Data())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if data.Control == nil {
+		return errors.New(data.ControlProblem)
+	}
+	own := max(data.Control.NewestTimeline(), data.HighestHistory)
+	if to.Timeline <= own {
+		return fmt.Errorf("timeline %d is used up: the server is on timeline %d, or a promotion to it was interrupted; a grant on a newer one is needed", to.Timeline, own)
+	}
+	if err := pgdata.ReserveTimelines(g.paths.Data(), own, to.Timeline); err != nil {
+		return err
+	}
+	if _, err := notes.Update(g.paths, func(m *notes.Member) { m.Reign(to.Epoch, to.Timeline) }); err != nil {
+		return err
+	}
+	return notes.AddHistory(g.paths, notes.Event{
+		Time: time.Now(), What: "promoted", Reason: to.Reason, Pod: g.config.PodName, Epoch: to.Epoch,
+		Detail: map[string]string{"timeline": fmt.Sprint(to.Timeline), "before": fmt.Sprint(own)},
+	})
+}
+
+// promoted is called when a server that was told to promote has removed standby.signal: it opens now, or has opened.
+func (g *Guard) promoted(l *life) {
+	opened, err := postmaster.OpenedTimeline(g.paths.Data(), l.reign.Timeline)
+	switch {
+	case err != nil:
+		g.warn("look for the new timeline", err)
+		return
+	case !opened:
+		l.why = fmt.Sprintf("the server was promoted to another timeline than %d, which was granted", l.reign.Timeline)
+		g.log.Error("server is killed", "reason", l.why)
+		g.fence.Fire()
+		return
+	}
+	l.kind = grant.Writable
+	g.report.Update(func(s *grant.State) {
+		if s.Volume != nil {
+			v := *s.Volume
+			v.WasPrimary, v.PrimaryLine, v.Timeline = l.reign.Epoch, l.reign.Timeline, l.reign.Timeline
+			s.Volume = &v
+		}
+	})
+}
