@@ -35,7 +35,7 @@
     {{- with dig "limits" "memory" "" $c.Values.agents.keeper.resources }}
     - {name: GOMEMLIMIT, value: {{ div (mul (include "pgspan.bytes" .) 2) 3 | quote }}} # two thirds: collect harder before being killed
     {{- end }}
-    {{- with include "pgspan.env" $c.Values.agents.extraEnv }}
+    {{- with include "pgspan.env" $c.Values.agents.extraEnv | trim }}
     {{- . | nindent 4 }}
     {{- end }}
   ports:
@@ -89,10 +89,10 @@ env:
   {{- with .context.Values.replication.cloneMaxRate }}
   - {name: PGSPAN_CLONE_MAX_RATE, value: {{ . | quote }}}
   {{- end }}
-  {{- with include "pgspan.env" .values.extraEnv }}
+  {{- with include "pgspan.env" .values.extraEnv | trim }}
   {{- . | nindent 2 }}
   {{- end }}
-{{- with include "pgspan.extra" (dict "context" .context "list" .values.extraEnvFrom) }}
+{{- with include "pgspan.extra" (dict "context" .context "list" .values.extraEnvFrom) | trim }}
 envFrom:
   {{- . | nindent 2 }}
 {{- end }}
@@ -110,7 +110,7 @@ volumeMounts:
   - {name: tls, mountPath: /pgspan/tls, readOnly: true}
   - {name: shm, mountPath: /dev/shm}
   - {name: tmp, mountPath: /tmp}
-  {{- with include "pgspan.extra" (dict "context" .context "list" .values.extraVolumeMounts) }}
+  {{- with include "pgspan.extra" (dict "context" .context "list" .values.extraVolumeMounts) | trim }}
   {{- . | nindent 2 }}
   {{- end }}
 {{- end -}}

@@ -39,7 +39,7 @@ spec:
       serviceAccountName: {{ include "pgspan.serviceAccount" $c }}
       {{- include "pgspan.pod" (dict "context" $c "component" "database" "values" $values) | nindent 6 }}
       initContainers:
-        {{- with include "pgspan.extra" (dict "context" $c "list" $values.extraInitContainers) }}
+        {{- with include "pgspan.extra" (dict "context" $c "list" $values.extraInitContainers) | trim }}
         {{- . | nindent 8 }}
         {{- end }}
         {{- include "pgspan.container.agents" (dict "context" $c "values" $values) | nindent 8 }}
@@ -47,11 +47,11 @@ spec:
         {{- include "pgspan.container.seed" (dict "context" $c "values" $values "bornAs" .bornAs) | nindent 8 }}
       containers:
         {{- include "pgspan.container.postgres" (dict "context" $c "values" $values "bornAs" .bornAs) | nindent 8 }}
-        {{- with include "pgspan.extra" (dict "context" $c "list" $values.extraContainers) }}
+        {{- with include "pgspan.extra" (dict "context" $c "list" $values.extraContainers) | trim }}
         {{- . | nindent 8 }}
         {{- end }}
       volumes:
-        {{- include "pgspan.volumes" (dict "context" $c "values" $values) | nindent 8 }}
+        {{- include "pgspan.volumes" (dict "context" $c "values" $values) | trim | nindent 8 }}
   volumeClaimTemplates:
     - apiVersion: v1
       kind: PersistentVolumeClaim

@@ -11,11 +11,15 @@ label <set>-<hash> of a StatefulSet's name and allows 63. A longer name is cut a
 stay two. A Service may neither begin with a digit nor hold a dot; a release may do both. Usage: {{ include "pgspan.fullname" . }}
 */}}
 {{- define "pgspan.fullname" -}}
-{{- $name := .Values.fullnameOverride | default .Release.Name -}}
-{{- $safe := $name | lower | replace "." "-" -}}
+{{- include "pgspan.safeName" (.Values.fullnameOverride | default .Release.Name) -}}
+{{- end -}}
+
+{{/* The rule of pgspan.fullname on any release's name. `kubectl pgspan certs` has the same. Usage: {{ include "pgspan.safeName" $release }} */}}
+{{- define "pgspan.safeName" -}}
+{{- $safe := . | lower | replace "." "-" -}}
 {{- if regexMatch "^[0-9]" $safe -}}{{- $safe = printf "pg-%s" $safe -}}{{- end -}}
 {{- if gt (len $safe) 40 -}}
-{{- printf "%s-%s" ($safe | trunc 31 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- printf "%s-%s" ($safe | trunc 31 | trimSuffix "-") (. | sha256sum | trunc 8) -}}
 {{- else -}}
 {{- $safe | trimSuffix "-" -}}
 {{- end -}}

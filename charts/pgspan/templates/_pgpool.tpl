@@ -57,7 +57,7 @@ parameters:
 {{- if $v.enabled }}
 {{- $pools := include "pgspan.pgpoolReplicas" . | int }}
 {{- $wanted := mul $pools ($v.children | int) ($v.poolPerChild | int) }}
-{{- $most := index .Values.postgresql.parameters "max_connections" | default 200 | int }}
+{{- $most := index .Values.postgresql.parameters "max_connections" | default 100 | int }}
 {{- $reserved := index .Values.postgresql.parameters "superuser_reserved_connections" | default 3 | int }}
 {{- if gt $wanted (sub $most $reserved) }}
 pgpool may open {{ $wanted }} connections to one server ({{ $pools }} pgpools x pgpool.children {{ $v.children }} x pgpool.poolPerChild {{ $v.poolPerChild }}), but max_connections {{ $most }} less {{ $reserved }} reserved ones allows {{ sub $most $reserved }}: lower pgpool.replicas, pgpool.children or pgpool.poolPerChild, or raise postgresql.parameters.max_connections
@@ -65,5 +65,17 @@ pgpool may open {{ $wanted }} connections to one server ({{ $pools }} pgpools x 
 {{- if and $v.cache.enabled (gt $pools 1) (empty $v.cache.memcached.host) }}
 pgpool.cache.enabled with {{ $pools }} pgpools needs pgpool.cache.memcached.host: a cache in the memory of one pgpool is not invalidated by what is written through another; or set pgpool.replicas to 1
 {{- end }}
+{{- range $name, $value := $v.parameters }}
+{{- if or (hasPrefix "backend_" $name) (hasPrefix "ssl" $name) (has $name (include "pgspan.ownPgpoolParameters" $ | fromYamlArray)) }}
+pgpool.parameters.{{ $name }} cannot be set: pgspan does, so that pgpool never fails over by itself, speaks TLS only, and follows the values beside it
 {{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The settings of pgpool that are not the user's, beside backend_* and ssl*. Usage: {{ include "pgspan.ownPgpoolParameters" . | fromYamlArray }} */}}
+{{- define "pgspan.ownPgpoolParameters" -}}
+[failover_on_backend_error, failover_on_backend_shutdown, failover_command, health_check_period, use_watchdog, sr_check_period,
+ enable_pool_hba, pool_passwd, allow_clear_text_frontend_auth, listen_addresses, port, num_init_children, max_pool,
+ disable_load_balance_on_write, memory_cache_enabled, memqcache_method, primary_routing_query_pattern_list, write_function_list]
 {{- end -}}

@@ -6,8 +6,9 @@ Usage: {{ range (include "pgspan.sites" . | fromYaml) }}{{ .fullname }}
 {{- $sites := .Values.sites | default (dict "only" dict) -}}
 {{- $all := dict -}}
 {{- range $name, $site := $sites -}}
-{{- $own := merge (deepCopy ($site | default dict)) (dict
-      "fullname" ($.Values.fullnameOverride | default (($site | default dict).release) | default (include "pgspan.fullname" $))
+{{- $given := $site | default dict -}}
+{{- $own := merge (deepCopy $given) (dict
+      "fullname" (include "pgspan.safeName" ($.Values.fullnameOverride | default $given.release | default $.Release.Name))
       "namespace" (include "pgspan.namespace" $)
       "clusterDomain" $.Values.clusterDomain
       "host" "" "port" 5432 "keeperPort" 8008) -}}
@@ -138,5 +139,5 @@ nothing when there is none yet. Usage: {{ include "pgspan.liveCA" . }}
 {{- $name = printf "%s-server-tls" (include "pgspan.fullname" .) -}}
 {{- $key = "ca.crt" -}}
 {{- end -}}
-{{- index (dig "data" dict (lookup "v1" "Secret" (include "pgspan.namespace" .) $name)) $key -}}
+{{- index (dig "data" dict (lookup "v1" "Secret" (include "pgspan.namespace" .) $name)) $key | default "" -}}
 {{- end -}}

@@ -58,12 +58,17 @@ read) the keys that need it are left out. Usage: {{ include "pgspan.application"
 {{- end -}}
 {{- $libpq := ternary "sslmode=require&target_session_attrs=read-write" "sslmode=require" (gt (len $hosts) 1) -}}
 {{- $jdbc := ternary "sslmode=require&targetServerType=primary" "sslmode=require" (gt (len $hosts) 1) -}}
+{{- $pooler := "" -}}
+{{- if $c.Values.pgpool.enabled -}}{{- $pooler = include "pgspan.host" (dict "context" $c "service" "pgpool") -}}{{- end -}}
 {{- $data := dict "type" "postgresql" "provider" "pgspan" "host" $host "port" (toString $port) "database" $database "username" .user -}}
 {{- if .password -}}
 {{- $encoded := include "pgspan.urlencode" .password -}}
 {{- $_ := set $data "password" .password -}}
 {{- $_ := set $data "uri" (printf "postgresql://%s:%s@%s/%s?%s" (include "pgspan.urlencode" .user) $encoded (join "," $addresses) (include "pgspan.urlencode" $database) $libpq) -}}
 {{- $_ := set $data "jdbc-uri" (printf "jdbc:postgresql://%s/%s?user=%s&password=%s&%s" (join "," $addresses) (include "pgspan.urlencode" $database) (include "pgspan.urlencode" .user) $encoded $jdbc) -}}
+{{- if $pooler -}}
+{{- $_ := set $data "pooler-uri" (printf "postgresql://%s:%s@%s:%v/%s?sslmode=require" (include "pgspan.urlencode" .user) $encoded $pooler $c.Values.service.pgpool.port (include "pgspan.urlencode" $database)) -}}
+{{- end -}}
 {{- $_ := set $data "pgpass" (printf "%s\n" (join "\n" $pgpass)) -}}
 {{- end -}}
 {{- toYaml $data -}}

@@ -23,7 +23,7 @@ Usage: {{ include "pgspan.volumes" (dict "context" $ "values" $values) }}
       - serviceAccountToken: {path: token, expirationSeconds: 3607}
       - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
       - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
-{{- with include "pgspan.extra" (dict "context" .context "list" .values.extraVolumes) }}
+{{- with include "pgspan.extra" (dict "context" .context "list" .values.extraVolumes) | trim }}
 {{ . }}
 {{- end }}
 {{- end -}}
