@@ -29,6 +29,9 @@ type Command struct {
 	// UID and GID are the images' own when UID is 0: nothing here runs as root.
 	UID, GID int
 	Stdin    io.Reader
+	// Binds are files and directories of the root file system that this process sees in other places too, as a pod's
+	// mounts by subPath: inside paths by the inside path they appear at.
+	Binds map[string]string
 }
 
 // Process is a running Command. It is PID 1 of its own PID namespace: when it ends, everything it started ends with it.
@@ -49,8 +52,13 @@ const enter = `set -e
 mount -t proc proc /proc
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 cd "$1"
-uid=$2 gid=$3
-shift 3
+uid=$2 gid=$3 binds=$4
+shift 4
+while [ "$binds" -gt 0 ]; do
+	mount --bind "$1" "$2"
+	shift 2
+	binds=$((binds - 1))
+done
 exec setpriv --reuid="$uid" --regid="$gid" --clear-groups --no-new-privs --pdeathsig=KILL -- "$@"`
 
 // Start runs a command and does not wait for it. The process is killed at the end of the test if it still runs.
@@ -102,8 +110,12 @@ func (r *Root) start(c Command) (*Process, error) {
 	if c.Dir == "" {
 		c.Dir = "/"
 	}
-	args := []string{"-c", enter, "enter", c.Dir, strconv.Itoa(c.UID), strconv.Itoa(c.GID), c.Path}
-	cmd := exec.Command("/bin/sh", append(args, c.Args...)...)
+	args := []string{"-c", enter, "enter", c.Dir, strconv.Itoa(c.UID), strconv.Itoa(c.GID), strconv.Itoa(len(c.Binds))}
+	for at, what := range c.Binds {
+		args = append(args, what, at)
+	}
+	args = append(append(args, c.Path), c.Args...)
+	cmd := exec.Command("/bin/sh", args...)
 	cmd.Dir = "/"
 	cmd.Env = append([]string{
 		"PATH=" + r.BinDir() + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
