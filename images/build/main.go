@@ -3,7 +3,7 @@
 //
 //	go run -C images/build . build [name …]             all product images, or those named; "all" adds those for tests
 //	go run -C images/build . push --registry R [name …] builds and pushes to R/pgspan/<name>:<tag>
-//	go run -C images/build . rootfs [name …]            lays postgres images down for unit tests
+//	go run -C images/build . rootfs [name …]            lays images down for unit tests (default: postgres, pgpool)
 //	go run -C images/build . sbom [name …]              bills of materials (SPDX 2.3) into dist/sbom/
 //
 // The environment variable TAG, or --tag, replaces the version that git describes.

@@ -32,8 +32,9 @@ func Majors(t testing.TB) []int {
 	return majors
 }
 
-// Root is the root file system of one postgres image.
+// Root is the root file system of one image.
 type Root struct {
+	// Major is the PostgreSQL major version of a postgres image, and 0 for another one.
 	Major int
 	// Dir is the root file system's directory as the test sees it.
 	Dir string
@@ -44,9 +45,19 @@ type Root struct {
 // OpenRoot finds the root file system for a major version. It fails the test when there is none.
 func OpenRoot(t testing.TB, major int) *Root {
 	t.Helper()
-	root, err := openRoot(major)
+	root, err := openRoot(fmt.Sprintf("postgres-%d", major), major, binDir(major)+"/initdb")
 	if err != nil {
 		t.Fatalf("PostgreSQL %d for tests: %v", major, err)
+	}
+	return root
+}
+
+// OpenPgpool finds the root file system of the pgpool image. It fails the test when there is none.
+func OpenPgpool(t testing.TB) *Root {
+	t.Helper()
+	root, err := openRoot("pgpool", 0, "/usr/sbin/pgpool")
+	if err != nil {
+		t.Fatalf("pgpool for tests: %v", err)
 	}
 	return root
 }
@@ -54,20 +65,20 @@ func OpenRoot(t testing.TB, major int) *Root {
 // roots holds what this process has opened: a run directory and its lock must live as long as the process, not the test.
 var roots struct {
 	sync.Mutex
-	byMajor map[int]*Root
+	byImage map[string]*Root
 	locks   []*os.File
 }
 
-func openRoot(major int) (*Root, error) {
+func openRoot(image string, major int, program string) (*Root, error) {
 	roots.Lock()
 	defer roots.Unlock()
-	if root, ok := roots.byMajor[major]; ok {
+	if root, ok := roots.byImage[image]; ok {
 		return root, nil
 	}
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("run the tests as root: servers are started by chroot")
 	}
-	dir, err := find(major)
+	dir, err := find(image, program)
 	if err != nil {
 		return nil, err
 	}
@@ -82,28 +93,27 @@ func openRoot(major int) (*Root, error) {
 		use.Close()
 		return nil, err
 	}
-	if roots.byMajor == nil {
-		roots.byMajor = map[int]*Root{}
+	if roots.byImage == nil {
+		roots.byImage = map[string]*Root{}
 	}
-	roots.byMajor[major] = root
+	roots.byImage[image] = root
 	roots.locks = append(roots.locks, use, lock)
 	return root, nil
 }
 
 // find follows the link that `make images` points at the newest root file system. The link is resolved once, so that an
 // image built while tests run does not change the files below them.
-func find(major int) (string, error) {
+func find(image, program string) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", fmt.Errorf("find the cache of root file systems: %w", err)
 	}
-	link := filepath.Join(cache, "pgspan", "rootfs", fmt.Sprintf("postgres-%d", major))
+	link := filepath.Join(cache, "pgspan", "rootfs", image)
 	dir, err := filepath.EvalSymlinks(link)
 	if err != nil {
 		return "", fmt.Errorf("run make images first: %w", err)
 	}
-	initdb := filepath.Join(dir, binDir(major), "initdb")
-	if _, err := os.Stat(initdb); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, program)); err != nil {
 		return "", fmt.Errorf("run make images first: %w", err)
 	}
 	return dir, nil

@@ -87,10 +87,10 @@ func (o *options) push() *cobra.Command {
 func (o *options) rootfs() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rootfs [name …]",
-		Short: "Lay postgres images down for unit tests and print where",
+		Short: "Lay images down for unit tests, those of postgres and pgpool by default, and print where",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if len(names) == 0 {
-				names = []string{"postgres"}
+				names = []string{"postgres", "pgpool"}
 			}
 			return o.each(cmd.Context(), names, func(ctx context.Context, b *builder.Builder, built []builder.Built) error {
 				dir, err := b.ExportRoot(ctx, built[0])
