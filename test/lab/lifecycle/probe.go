@@ -101,8 +101,8 @@ func (p Probe) why(ctx context.Context, client kubernetes.Interface, pod *corev1
 	return events.Items[len(events.Items)-1].Message
 }
 
-// Delete removes the probe, its volume and its namespace, and waits until they are gone.
-func (p Probe) Delete(ctx context.Context, client kubernetes.Interface) error {
+// Remove begins the removal of the probe, its volume and its namespace.
+func (p Probe) Remove(ctx context.Context, client kubernetes.Interface) error {
 	core := client.CoreV1()
 	now := int64(0)
 	err := core.Pods(p.Namespace).Delete(ctx, probeName, metav1.DeleteOptions{GracePeriodSeconds: &now})
@@ -113,6 +113,15 @@ func (p Probe) Delete(ctx context.Context, client kubernetes.Interface) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete namespace %s: %w", p.Namespace, err)
 	}
+	return nil
+}
+
+// Delete removes the probe, its volume and its namespace, and waits until they are gone.
+func (p Probe) Delete(ctx context.Context, client kubernetes.Interface) error {
+	if err := p.Remove(ctx, client); err != nil {
+		return err
+	}
+	core := client.CoreV1()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return until(ctx, "end of namespace "+p.Namespace, func(ctx context.Context) (string, error) {

@@ -78,9 +78,10 @@ func nodesNotReady(ctx context.Context, client kubernetes.Interface, s topology.
 func proveSite(ctx context.Context, client kubernetes.Interface, s topology.Site) error {
 	p := Probe{Site: s, Namespace: "lab-check", Class: "lab-local", Size: proofSize}
 	defer func() {
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		// Its end is not waited for; the next proof does, should it come so soon.
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		_ = p.Delete(clean, client)
+		_ = p.Remove(clean, client)
 	}()
 	if err := p.Create(ctx, client); err != nil {
 		return err

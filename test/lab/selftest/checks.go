@@ -109,24 +109,29 @@ func datagrams(ctx context.Context, from, to topology.Host, count int) (lost flo
 		return 0, err
 	}
 	defer func() { _ = conn.Close() }()
+	arrived := make(chan int, 1)
+	go func() { arrived <- countArriving(listener, count) }()
 	for range count {
 		if _, err := conn.Write([]byte("lab")); err != nil {
 			return 0, err
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
-	arrived := 0
+	return float64(count-<-arrived) / float64(count), nil
+}
+
+// countArriving counts datagrams until all have come, or none has for a second.
+func countArriving(listener net.PacketConn, all int) int {
 	buffer := make([]byte, 16)
-	for arrived < count {
+	for arrived := range all {
 		if err := listener.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-			return 0, err
+			return arrived
 		}
 		if _, _, err := listener.ReadFrom(buffer); err != nil {
-			break
+			return arrived
 		}
-		arrived++
 	}
-	return float64(count-arrived) / float64(count), nil
+	return all
 }
 
 // roundTrip measures the time to open a connection, which is one way there and one back.

@@ -22,7 +22,8 @@ func RemoveAddress(ctx context.Context, host string, address netip.Addr) error {
 		return nil
 	}
 	_, err := command.Run(ctx, "ip", "-n", HostNamespace(host), "addr", "del", address.String()+"/32", "dev", HostLink)
-	if err != nil && strings.Contains(err.Error(), "Cannot assign requested address") {
+	if err != nil && (strings.Contains(err.Error(), "Cannot assign requested address") ||
+		strings.Contains(err.Error(), "Address not found")) {
 		return nil
 	}
 	return err
