@@ -1,0 +1,69 @@
+package metrics
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/observed"
+	"github.com/pgspan/pgspan/agents/internal/pg"
+)
+
+func scrape(t *testing.T, s observed.Snapshot) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	Handler("1.2.3", func() observed.Snapshot { return s }).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("got status %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+func expect(t *testing.T, body string, present, absent []string) {
+	t.Helper()
+	for _, want := range present {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("no sample %q in\n%s", want, body)
+		}
+	}
+	for _, no := range absent {
+		if strings.Contains(body, "\n"+no) {
+			t.Errorf("there is a sample %q", no)
+		}
+	}
+}
+
+func TestUnknownGivesNoSample(t *testing.T) {
+	body := scrape(t, observed.Snapshot{})
+	expect(t, body, []string{"pgspan_server_up 0", "pgspan_leader 0"},
+		[]string{"pgspan_role{", "pgspan_writable ", "pgspan_replication_lag_bytes ", "pgspan_replication_lag_seconds ", "pgspan_replication_link_up ", "pgspan_timeline ", "pgspan_epoch", "pgspan_volume_free"})
+	if !strings.Contains(body, `pgspan_build_info{goversion="go1.`) {
+		t.Error("no build_info")
+	}
+}
+
+func TestDeadLinkGivesNoLag(t *testing.T) {
+	at := lsn.LSN(100)
+	expect(t, scrape(t, observed.Snapshot{Server: &pg.Status{InRecovery: true, Replayed: &at, Timeline: 2}}),
+		[]string{"pgspan_replication_link_up 0", "pgspan_writable 0", `pgspan_role{role="replica"} 1`, "pgspan_timeline 2", `pgspan_wal_position_bytes{kind="replayed"} 100`},
+		[]string{"pgspan_replication_lag_bytes ", "pgspan_replication_lag_seconds "})
+}
+
+func TestPrimary(t *testing.T) {
+	at, behind, safe, retained, rate, free, reserved := lsn.LSN(1000), lsn.LSN(400), int64(5000), int64(300), 100.0, uint64(2000), "reserved"
+	s := observed.Snapshot{
+		Granted: true, Leader: true, Epoch: epoch.Epoch{Site: 1, Local: 4}, Server: &pg.Status{Current: &at, Timeline: 4},
+		Senders:      []pg.Sender{{Name: "r", State: "streaming", SyncState: "async", Flushed: &at, Replayed: &behind}, {Name: "r", State: "backup"}},
+		Slots:        []pg.Slot{{Name: "s", Physical: true, WALStatus: &reserved, SafeBytes: &safe, Retained: &retained}},
+		WALPerSecond: &rate, VolumeFree: &free, Certificates: map[string]float64{"server": 12.5}, Failures: 3,
+		Loops: map[string]observed.Loop{"judge": {Seconds: 0.5, Panics: 1}},
+	}
+	expect(t, scrape(t, s), []string{
+		`pgspan_role{role="primary"} 1`, "pgspan_writable 1", "pgspan_granted 1", "pgspan_epoch_local 4",
+		`pgspan_standby_lag_bytes{kind="replay",standby="r"} 600`, `pgspan_standby_lag_bytes{kind="flush",standby="r"} 0`, `pgspan_standby_streaming{standby="r",sync_state="async"} 1`,
+		`pgspan_slot_wal_status{slot="s",status="reserved"} 1`, `pgspan_slot_safe_seconds{slot="s",type="physical"} 20`, // the disk ends before the limit
+		`pgspan_certificate_days{certificate="server"} 12.5`, "pgspan_lease_renew_failures_total 3", `pgspan_loop_panics_total{loop="judge"} 1`,
+	}, []string{"pgspan_replication_lag", "pgspan_replication_link_up"})
+}
