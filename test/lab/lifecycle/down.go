@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +13,6 @@ import (
 	"github.com/pgspan/pgspan/test/lab/cgroup"
 	"github.com/pgspan/pgspan/test/lab/host"
 	"github.com/pgspan/pgspan/test/lab/leftovers"
-	"github.com/pgspan/pgspan/test/lab/volume"
 	"github.com/pgspan/pgspan/test/lab/wan"
 )
 
@@ -26,19 +26,13 @@ func Down(ctx context.Context, progress build.Progress) error {
 		return fmt.Errorf("end processes: %w", err)
 	}
 	progress("removing network, volumes and control groups")
-	if err := wan.Down(ctx); err != nil {
-		return fmt.Errorf("remove network: %w", err)
-	}
-	if err := volume.Remove(ctx, VolumesDir()); err != nil {
-		return fmt.Errorf("remove volumes: %w", err)
-	}
-	if err := cgroup.Remove(ctx, ""); err != nil {
-		return err
-	}
+	// One part that stays does not keep the others.
+	all := []error{wan.Down(ctx), removeVolumes(ctx), cgroup.Remove(ctx, "")}
 	for _, dir := range []string{host.Small, filepath.Join(host.Big, "hosts"), DaemonLog()} {
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("remove files: %w", err)
-		}
+		all = append(all, os.RemoveAll(dir))
+	}
+	if err := errors.Join(all...); err != nil {
+		return fmt.Errorf("remove the lab: %w", err)
 	}
 	return checkGone(ctx)
 }

@@ -14,6 +14,23 @@ import (
 // killPatience is how long processes may take to die before a hung volume is suspected.
 const killPatience = 3 * time.Second
 
+// holderPatience is for programs that have nothing to do with the lab: one that made a mount namespace of its own while
+// the lab was up has a copy of the lab's mounts, and keeps them until it ends.
+const holderPatience = 45 * time.Second
+
+// removeVolumes deletes all volumes.
+func removeVolumes(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, holderPatience)
+	defer cancel()
+	for {
+		err := volume.Remove(ctx, VolumesDir())
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(pollEvery)
+	}
+}
+
 // endProcesses ends every process of the lab. One that waits for a hung volume dies only when the volume is healed,
 // which in turn only works once the background process, that has the volumes open, is gone.
 func endProcesses(ctx context.Context) error {
