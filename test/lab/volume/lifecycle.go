@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,7 +65,9 @@ func (s *Store) create(ctx context.Context, spec Spec, fill func(image string) e
 	if err := s.checkSpace(size); err != nil {
 		return 0, fmt.Errorf("create %s: %w", spec.Name, err)
 	}
-	r := record{Name: spec.Name, Bytes: size, Labels: maps.Clone(spec.Labels), Exclusive: spec.Exclusive}
+	r := record{
+		Name: spec.Name, Bytes: size, Labels: maps.Clone(spec.Labels), Exclusive: spec.Exclusive, Created: time.Now().UTC(),
+	}
 	if err := s.build(ctx, r, fill); err != nil {
 		_, releaseErr := s.unmount(ctx, r)
 		return 0, errors.Join(fmt.Errorf("create %s: %w", spec.Name, err), releaseErr, s.volumes.remove(spec.Name))
@@ -218,7 +221,7 @@ func (s *Store) Snapshot(_ context.Context, name, snapshot string) (err error) {
 	if err := reflink(s.volumes.image(name), s.snapshots.image(snapshot)); err != nil {
 		return err
 	}
-	return s.snapshots.write(record{Name: snapshot, Bytes: r.Bytes, Labels: r.Labels})
+	return s.snapshots.write(record{Name: snapshot, Bytes: r.Bytes, Labels: r.Labels, Created: time.Now().UTC()})
 }
 
 // DeleteSnapshot removes a snapshot; clones of it stay whole.

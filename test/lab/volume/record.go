@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Spec says what to make.
@@ -40,6 +41,7 @@ type record struct {
 	Labels    map[string]string `json:"labels,omitempty"`
 	Exclusive bool              `json:"exclusive,omitempty"`
 	Holder    string            `json:"holder,omitempty"`
+	Created   time.Time         `json:"created"`
 	Faults    Faults            `json:"faults,omitzero"`
 }
 

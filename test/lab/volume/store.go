@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,7 @@ type Store struct {
 // Volume is what List shows.
 type Volume struct {
 	Spec
+	Created time.Time
 	// Holder is who an exclusive volume is attached to, "" for nobody.
 	Holder string
 	// Path is the folder a pod gets.
@@ -217,7 +219,7 @@ func (s *Store) List() ([]Volume, error) {
 	}
 	volumes := make([]Volume, 0, len(records))
 	for _, r := range records {
-		v := Volume{Spec: r.spec(), Holder: r.Holder, Path: s.Path(r.Name), Faults: r.Faults}
+		v := Volume{Spec: r.spec(), Created: r.Created, Holder: r.Holder, Path: s.Path(r.Name), Faults: r.Faults}
 		entry, err := mountAt(s.mountpoint(r.Name))
 		if err != nil {
 			return nil, err
