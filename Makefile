@@ -11,7 +11,10 @@ MODULES := . images/build test test/lab
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgspan
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
 # The images' tag. What is not committed gets a tag of its own content: a node that has a tag does not pull it again.
-export TAG ?= $(shell git diff --quiet HEAD 2>/dev/null && echo $(VERSION) || echo $(VERSION)-$$(git diff HEAD | sha256sum | cut -c1-8))
+ifndef TAG
+TAG := $(shell git diff --quiet HEAD 2>/dev/null && echo $(VERSION) || echo $(VERSION)-$$(git diff HEAD | sha256sum | cut -c1-8))
+endif
+export TAG
 # The registry inside the lab, as this machine reaches it; pods call it registry.lab.
 REGISTRY ?= 198.18.255.1:5000
 SITES    ?= a
