@@ -50,7 +50,8 @@ func RunNode(ctx context.Context, o NodeOptions) error {
 	group.Go(func() error { return registry.Serve(registrations) })
 	group.Go(func() error {
 		defer driver.Stop()
-		defer registry.Stop()
+		// Gracefully, so that the kubelet has its answer when it was the one who refused.
+		defer registry.GracefulStop()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strings"
@@ -38,7 +39,7 @@ func newSite(t *testing.T, before func(*volume.Store)) (*fake.Clientset, *volume
 	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != context.Canceled {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("serve ended with %v", err)
 		}
 	})
