@@ -21,10 +21,10 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := command.New(os.Getenv("TAG"), os.Stderr).ExecuteContext(ctx); err != nil {
+	err := command.New(os.Getenv("TAG"), os.Stderr).ExecuteContext(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "images:", err)
-		stop()
 		os.Exit(1)
 	}
 }

@@ -12,10 +12,11 @@ import (
 // test binaries do not meet. Where something listens on that port on all addresses, another port is taken.
 func freeAddress(t testing.TB) (host string, port int) {
 	t.Helper()
+	var listen net.ListenConfig
 	for range 20 {
 		host = fmt.Sprintf("127.%d.%d.%d", 64+rand.IntN(128), rand.IntN(256), 1+rand.IntN(254))
 		for _, port := range []int{5432, 15432} {
-			l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+			l, err := listen.Listen(t.Context(), "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 			if err != nil {
 				continue
 			}

@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,20 +22,20 @@ var built struct {
 // The package is named from the module's root: "./agents/seed". It is built once per test binary.
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
-	path, err := build(pkg)
+	path, err := build(t.Context(), pkg)
 	if err != nil {
 		t.Fatalf("build %s: %v", pkg, err)
 	}
 	return path
 }
 
-func build(pkg string) (string, error) {
+func build(ctx context.Context, pkg string) (string, error) {
 	built.Lock()
 	defer built.Unlock()
 	if path, ok := built.paths[pkg]; ok {
 		return path, nil
 	}
-	gomod, err := exec.Command("go", "env", "GOMOD").Output()
+	gomod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the module: %w", err)
 	}
@@ -49,7 +50,7 @@ func build(pkg string) (string, error) {
 		built.paths = map[string]string{}
 	}
 	path := filepath.Join(built.dir, filepath.Base(pkg))
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, pkg)
 	cmd.Dir = filepath.Dir(strings.TrimSpace(string(gomod)))
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

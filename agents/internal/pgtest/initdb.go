@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -65,11 +66,11 @@ func (r *Root) initdb(pgdata string, extra []string) error {
 }
 
 // copyTree copies a directory with owners, modes and times. from and to are inside paths, and to must not exist yet.
-func (r *Root) copyTree(from, to string) error {
+func (r *Root) copyTree(ctx context.Context, from, to string) error {
 	if err := r.mkdirAll(filepath.Dir(to)); err != nil {
 		return fmt.Errorf("make the parent of %s: %w", to, err)
 	}
-	cmd := exec.Command("cp", "--archive", "--reflink=auto", "--no-target-directory", r.Outside(from), r.Outside(to))
+	cmd := exec.CommandContext(ctx, "cp", "--archive", "--reflink=auto", "--no-target-directory", r.Outside(from), r.Outside(to))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("copy %s to %s: %w: %s", from, to, err, out)
 	}

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -115,7 +116,8 @@ func (r *Root) start(c Command) (*Process, error) {
 		args = append(args, what, at)
 	}
 	args = append(append(args, c.Path), c.Args...)
-	cmd := exec.Command("/bin/sh", args...)
+	// No context of the test's: that one ends before the cleanup does, and the cleanup ends processes in their order.
+	cmd := exec.CommandContext(context.Background(), "/bin/sh", args...)
 	cmd.Dir = "/"
 	cmd.Env = append([]string{
 		"PATH=" + r.BinDir() + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

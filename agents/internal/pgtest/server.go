@@ -51,7 +51,7 @@ func New(t testing.TB, major int, opts ...Option) *Server {
 		if err != nil {
 			t.Fatalf("PostgreSQL %d: %v", major, err)
 		}
-		if err := s.copyTree(template, s.PGDATA()); err != nil {
+		if err := s.copyTree(t.Context(), template, s.PGDATA()); err != nil {
 			t.Fatalf("PostgreSQL %d: %v", major, err)
 		}
 	}
@@ -246,7 +246,7 @@ func (s *Server) CopyTo(t testing.TB, pgdata string) {
 	if s.Running() {
 		t.Fatalf("copy %s: the server runs", s.PGDATA())
 	}
-	if err := s.copyTree(s.PGDATA(), pgdata); err != nil {
+	if err := s.copyTree(t.Context(), s.PGDATA(), pgdata); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -249,7 +251,14 @@ func TestTooLargeImageIsRefusedAndForgotten(t *testing.T) {
 }
 
 func TestPushMakesOneNameForAllArchitectures(t *testing.T) {
-	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	var writes atomic.Int64
+	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			writes.Add(1)
+		}
+		handler.ServeHTTP(w, r)
+	}))
 	defer server.Close()
 	address := strings.TrimPrefix(server.URL, "http://")
 
@@ -311,6 +320,21 @@ func TestPushMakesOneNameForAllArchitectures(t *testing.T) {
 	}
 	if digests[0] != digests[1] {
 		t.Errorf("two pushes of one image: got %s and %s", digests[0], digests[1])
+	}
+
+	before := writes.Load()
+	if _, err := b.Push(t.Context(), built, address, true); err != nil || writes.Load() != before {
+		t.Errorf("unchanged images: got %d writes, %v; want none", writes.Load()-before, err)
+	}
+	write(t, filepath.Join(b.Tree.Dir, "agents/seed/main.go"), "package main\n\nfunc main() { println(1) }\n")
+	changed := build(t, b, image)
+	if _, err := b.Push(t.Context(), changed, address, true); err != nil {
+		t.Fatal(err)
+	}
+	if !holds(t.Context(), image.Refs(address, "v1")[0], map[string]string{
+		"amd64": id(t, b, changed[0].Ref), "arm64": id(t, b, changed[1].Ref),
+	}, true) {
+		t.Error("changed images under the same name were not pushed")
 	}
 }
 

@@ -29,13 +29,24 @@ func PlainByDefault(registry string) bool {
 }
 
 // Push sends the images that Build made of one recipe to a registry: one manifest, or a list of them when there are several
-// architectures. It returns the names they have there.
+// architectures. What the registry has already is not sent again. It returns the names they have there.
 func (b *Builder) Push(ctx context.Context, built []Built, registry string, plain bool) ([]string, error) {
 	if len(built) == 0 {
 		return nil, fmt.Errorf("there is nothing to push")
 	}
+	local, err := b.Engine.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string]string{}
+	for _, part := range built {
+		ids[part.Arch] = local[part.Ref]
+	}
 	refs := built[0].Refs(registry, b.Tree.Version)
 	for _, to := range refs {
+		if holds(ctx, to, ids, plain) {
+			continue
+		}
 		if len(built) == 1 {
 			if err := b.Engine.Push(ctx, built[0].Ref, to, plain); err != nil {
 				return nil, fmt.Errorf("push %s: %w", to, err)

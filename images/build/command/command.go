@@ -43,13 +43,13 @@ func New(tag string, out io.Writer) *cobra.Command {
 func (o *options) build() *cobra.Command {
 	return &cobra.Command{
 		Use:   "build [name …]",
-		Short: "Build images, and lay the postgres ones down for unit tests when run as root",
+		Short: "Build images, and lay down those that unit tests need when run as root",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return o.each(cmd.Context(), names, func(ctx context.Context, b *builder.Builder, built []builder.Built) error {
 				for _, image := range built {
 					b.Say("%s: %s", image.Name, image.Ref)
 				}
-				if built[0].Major == 0 || os.Geteuid() != 0 {
+				if !built[0].Unit || os.Geteuid() != 0 {
 					return nil
 				}
 				_, err := b.ExportRoot(ctx, built[0])

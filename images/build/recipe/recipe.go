@@ -38,8 +38,8 @@ type Image struct {
 	Arches []string
 	// Programs says that our own programs are built into its context first.
 	Programs bool
-	// Major is the PostgreSQL major version whose servers unit tests run out of this image; 0 for none.
-	Major int
+	// Unit says that unit tests run programs out of this image's root file system.
+	Unit bool
 	// Test marks an image that only the project's tests use.
 	Test bool
 }
@@ -58,11 +58,11 @@ func All() []Image {
 		images = append(images, Image{
 			Name: "postgres-" + major, Repository: "pgspan/postgres", TagPrefix: major + "-", Default: pg.major == DefaultMajor,
 			Dir: "images/postgres", Suite: pg.suite, Args: map[string]string{"PG_MAJOR": major},
-			Limit: 250 * MB, Major: pg.major,
+			Limit: 250 * MB, Unit: true,
 		})
 	}
 	return append(images,
-		Image{Name: "pgpool", Repository: "pgspan/pgpool", Dir: "images/pgpool", Suite: "trixie", Limit: 200 * MB},
+		Image{Name: "pgpool", Repository: "pgspan/pgpool", Dir: "images/pgpool", Suite: "trixie", Limit: 200 * MB, Unit: true},
 		Image{Name: "foreign", Repository: "pgspan/foreign", Dir: "test/images/foreign", Suite: "trixie", Test: true},
 	)
 }

@@ -49,7 +49,7 @@ func Scan(root string) ([]Package, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := append(debian, modules...)
+	all := slices.Concat(debian, modules)
 	slices.SortFunc(all, func(a, b Package) int { return strings.Compare(a.PURL, b.PURL) })
 	return all, nil
 }
