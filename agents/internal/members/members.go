@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/record"
@@ -29,13 +30,13 @@ func Host(pod, release, namespace, clusterDomain string) string {
 // A new pod of a listed member brings its new address.
 type List struct {
 	TTL  time.Duration
-	seen map[string]time.Time // when each listed member's pod was last there, or first missed by this process
+	seen map[string]boottime.Instant // when each listed member's pod was last there, or first missed by this process
 }
 
 // Next returns the list after present; host gives a pod's name in certificates. self is never dropped.
-func (l *List) Next(now time.Time, listed []record.Member, present []Pod, self string, port int, host func(pod string) string) []record.Member {
+func (l *List) Next(now boottime.Instant, listed []record.Member, present []Pod, self string, port int, host func(pod string) string) []record.Member {
 	if l.seen == nil {
-		l.seen = map[string]time.Time{}
+		l.seen = map[string]boottime.Instant{}
 	}
 	out := slices.Clone(listed)
 	for _, p := range present {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/record"
 )
@@ -19,7 +20,7 @@ func ids(list []record.Member) (out []string) {
 }
 
 func TestList(t *testing.T) {
-	start := time.Unix(1000, 0)
+	start := boottime.Instant(1000)
 	l := List{TTL: time.Hour}
 	listed := []record.Member{{ID: "one", Pod: "a-primary-0", Address: "10.0.0.1"}}
 	step := func(after time.Duration, want []string, present ...Pod) {

@@ -1,0 +1,72 @@
+package keeping
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgspan/pgspan/agents/internal/judge"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+)
+
+// end finishes a drained keeper. The grant to stop is written by now. guard takes the volume's lock before it reads the grant, so a lock that
+// is held here means: no server process is left, and none starts any more (SAFETY rules 6 and 7). Only then is the record released.
+func (k *Keeper) end(ctx context.Context, v judge.Verdict) error {
+	free, err := holdLock(k.o.Lock)
+	if err != nil {
+		return fmt.Errorf("prove the server stopped: %w", err)
+	}
+	defer free()
+	if v.Do == judge.Release {
+		k.release(ctx, v.Record.LSN)
+	}
+	k.log.Info("ended", "reason", v.Reason)
+	k.endOnce.Do(func() { close(k.ended) })
+	return nil
+}
+
+// release gives the record back. A release that fails is no reason to stay: the lease runs out.
+func (k *Keeper) release(ctx context.Context, final lsn.LSN) {
+	l := k.loop.Load()
+	if l == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, orderTime)
+	defer cancel()
+	if err := l.Release(ctx, final); err != nil {
+		k.log.Warn("record not released, it runs out by itself", "error", err)
+		return
+	}
+	k.log.Info("record released", "lsn", final.String())
+}
+
+var errHeld = errors.New("a server process, or guard, still holds the volume's lock")
+
+// holdLock takes a shared lock on the volume's lock file, which keeps anybody else from taking the exclusive one, and returns what gives
+// it up. The volume is mounted read-only here; a lock needs no more. A file that was never made says that no server ever was.
+func holdLock(path string) (free func(), err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil, errors.Join(errHeld, f.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}

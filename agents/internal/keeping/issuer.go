@@ -1,0 +1,128 @@
+package keeping
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/lease"
+)
+
+// issuer is the only writer of the grant file. The judge says what the member is to be; the lease loop says until when. Both come here,
+// and under one lock, so that a deadline never meets a grant of another epoch.
+type issuer struct {
+	mu   sync.Mutex
+	dir  string
+	log  *slog.Logger
+	now  func() boottime.Instant
+	last grant.Grant // as written; Seq 0: nothing was
+	// err is the last failure to write. The file then has an older word, which ends by itself.
+	err error
+}
+
+// newIssuer adopts what an earlier process of this incarnation has written (SAFETY D39). floor is a sequence number that guard has seen.
+func newIssuer(dir string, me grant.Incarnation, floor uint64, log *slog.Logger) *issuer {
+	i := &issuer{dir: dir, log: log, now: boottime.Now}
+	g, err := grant.Read(dir)
+	if err == nil && g.Holder.Pod == me.Pod && g.Holder.Boot == me.Boot {
+		i.last = g
+	}
+	i.last.Seq = max(i.last.Seq, floor)
+	return i
+}
+
+// previous returns the last grant written for this incarnation; nil if there is none.
+func (i *issuer) previous() *grant.Grant {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.last.Role == "" {
+		return nil
+	}
+	g := i.last
+	return &g
+}
+
+// inForce reports whether the last grant is a primary's that has not run out.
+func (i *issuer) inForce() bool {
+	g := i.previous()
+	return g != nil && g.Role == grant.Primary && i.now().Before(g.Deadline)
+}
+
+// issue writes what the judge says. A grant to be primary takes its deadline from the lease, and is not written unless the lease is in
+// force in that very epoch. fence makes a stop act at once.
+func (i *issuer) issue(g grant.Grant, me grant.Incarnation, fence bool, v lease.View) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.now()
+	switch {
+	case g.Role == grant.Primary && (!v.InForce(now) || v.Record.Epoch != g.Epoch || v.Record.Timeline != g.Timeline):
+		return nil // the lease has moved on since this was judged; the next verdict knows
+	case g.Role == grant.Primary:
+		g.Deadline = v.Deadline
+	case g.Role == grant.Stop && fence:
+		g.Deadline = now
+		if i.last.Role == grant.Stop && i.last.Deadline != 0 && i.last.Epoch == g.Epoch {
+			g.Deadline = min(now, i.last.Deadline) // said already; the same words again are no change
+		}
+	case g.Role == grant.Stop && v.InForce(now) && v.Record.Epoch == g.Epoch:
+		g.Deadline = v.Deadline // an orderly shutdown takes its time under the lease
+	}
+	g.Holder, g.Format = me, grant.Format
+	return i.write(g)
+}
+
+// renewed is called by the lease loop whenever what it knows has changed. It moves the deadline of the reign's grant, and turns a reign that
+// another holder has ended into a stop that acts at once.
+func (i *issuer) renewed(v lease.View) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	g := i.last
+	reign := g.Role == grant.Primary || g.Role == grant.Stop && g.Deadline != 0
+	switch {
+	case !reign:
+		return
+	case v.Mine && v.Record.Epoch == g.Epoch && v.Deadline != 0:
+		if g.Role == grant.Stop && g.Deadline.Before(i.now()) {
+			return // a fence is not taken back
+		}
+		g.Deadline = v.Deadline
+	case g.Role == grant.Primary && v.Known == lease.Present && !v.Mine && i.now().Before(g.Deadline):
+		g.Role, g.Deadline = grant.Stop, i.now()
+		g.Reason = "another holder is recorded: " + v.Record.Holder.String()
+	default:
+		return
+	}
+	if err := i.write(g); err != nil {
+		i.log.Error("grant not written", "error", err)
+	}
+}
+
+// write replaces the file if anything differs. The sequence number grows with every change but a later deadline, so that guard's
+// confirmation of a number says which word it has obeyed.
+func (i *issuer) write(g grant.Grant) error {
+	if g.Role == i.last.Role && same(g, i.last) && i.last.Seq != 0 && i.err == nil {
+		if g.Deadline == i.last.Deadline {
+			return nil
+		}
+		g.Seq = i.last.Seq
+	} else {
+		g.Seq = i.last.Seq + 1
+	}
+	if i.err = grant.Write(i.dir, g); i.err != nil {
+		return i.err
+	}
+	if g.Seq != i.last.Seq {
+		i.log.Info("grant written", "seq", g.Seq, "role", g.Role, "epoch", g.Epoch.String(), "timeline", g.Timeline, "reason", g.Reason)
+	}
+	i.last = g
+	return nil
+}
+
+// same compares two grants except for sequence number and deadline.
+func same(a, b grant.Grant) bool {
+	up := a.Upstream == nil && b.Upstream == nil || a.Upstream != nil && b.Upstream != nil && *a.Upstream == *b.Upstream
+	a.Seq, b.Seq, a.Deadline, b.Deadline, a.Upstream, b.Upstream = 0, 0, 0, 0, nil, nil
+	a.Format, b.Format = 0, 0
+	return up && a == b
+}

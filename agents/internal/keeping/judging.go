@@ -1,0 +1,180 @@
+package keeping
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/judge"
+	"github.com/pgspan/pgspan/agents/internal/lease"
+)
+
+// orderTime bounds a change of the record: a look, a write and a look again.
+const orderTime = 4 * time.Second
+
+// judgeOnce looks, judges and acts. A verdict that changes the record is followed by another at once: the grant rests on what the store
+// has answered, never on what was asked.
+func (k *Keeper) judgeOnce(ctx context.Context) error {
+	k.readState()
+	for range 3 {
+		v := judge.Judge(k.facts())
+		k.say(v)
+		if !v.Keep {
+			if err := k.issuer.issue(v.Grant, k.me(), v.Fence, k.view()); err != nil {
+				return err
+			}
+		}
+		if v.End {
+			return k.end(ctx, v)
+		}
+		if v.Do == judge.Nothing {
+			return nil
+		}
+		if err := k.do(ctx, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *Keeper) do(ctx context.Context, v judge.Verdict) error {
+	l := k.loop.Load()
+	if l == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, orderTime)
+	defer cancel()
+	var err error
+	switch v.Do {
+	case judge.Create:
+		err = l.Create(ctx, v.Record)
+	case judge.Take:
+		err = l.Take(ctx, l.View().Version, v.Record)
+	default:
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s the record: %w", v.Do, err)
+	}
+	k.log.Info("record taken", "how", v.Do.String(), "epoch", v.Record.Epoch.String(), "timeline", v.Record.Timeline, "reason", v.Reason)
+	return nil
+}
+
+// say logs a verdict's sentence when it differs from the last one, and tells people when they are needed.
+func (k *Keeper) say(v judge.Verdict) {
+	var last judge.Verdict
+	k.change(func(n *known) { last, n.verdict = n.verdict, v })
+	if last.Reason == v.Reason && last.Person == v.Person {
+		return
+	}
+	if v.Person {
+		k.log.Error("a person is needed", "reason", v.Reason)
+		k.events.Tell(true, "PersonNeeded", v.Reason)
+		return
+	}
+	k.log.Info("judged", "role", v.Grant.Role, "keep", v.Keep, "do", v.Do.String(), "reason", v.Reason)
+}
+
+// facts gathers what the judge rests on.
+func (k *Keeper) facts() judge.Facts {
+	n, v, now := k.look(), k.view(), boottime.Now()
+	f := judge.Facts{
+		Me: k.me(), Pod: k.o.Pod, Host: k.host(k.o.Pod), IP: k.o.PodIP, Port: k.settings.Port, BornPrimary: k.o.BornPrimary, Adopt: k.o.Adopt,
+		Lease: k.settings.Release, Namespace: k.o.Namespace, Draining: k.draining.Load(), Others: n.others,
+	}
+	answered := v.Answered
+	if answered == 0 {
+		answered = k.started
+	}
+	f.Store = judge.Store{
+		Known: knownOf(v.Known), Record: v.Record, Version: v.Version, Problem: v.Problem, Silent: now.Sub(answered),
+		Mine: v.Mine, InForce: v.InForce(now), Expired: v.Expired(now),
+	}
+	f.Local.Previous, f.Local.PreviousInForce = k.issuer.previous(), k.issuer.inForce()
+	if n.state != nil {
+		f.Local.State, f.Local.Stale = n.state, now.Sub(n.state.Beat) > stateAge
+		if n.standbySince != 0 {
+			f.Local.StandbyFor = now.Sub(n.standbySince)
+		}
+	}
+	return f
+}
+
+func knownOf(k lease.Known) judge.Known {
+	switch k {
+	case lease.Absent:
+		return judge.Absent
+	case lease.Present:
+		return judge.Present
+	case lease.Broken:
+		return judge.Broken
+	default:
+		return judge.Unreachable
+	}
+}
+
+// readState takes in what seed or guard has reported. A state that cannot be read leaves the last one, which grows stale.
+func (k *Keeper) readState() {
+	s, err := grant.ReadState(k.o.Control)
+	if err != nil {
+		if !errors.Is(err, grant.ErrNone) {
+			k.log.Debug("state not readable", "error", err)
+		}
+		return
+	}
+	if s.Pod != k.o.PodUID || s.Format > grant.Format {
+		return // another pod's, or in words that this release does not know
+	}
+	changed := false
+	k.change(func(n *known) {
+		switch {
+		case s.Server != grant.Standby:
+			n.standbySince = 0
+		case n.standbySince == 0 || n.state == nil || n.state.LastPID != s.LastPID:
+			n.standbySince = boottime.Now()
+		}
+		changed = n.state == nil || n.state.Phase != s.Phase || n.state.Server != s.Server
+		n.state = &s
+	})
+	if changed {
+		k.log.Info("server's state", "phase", s.Phase, "server", s.Server, "reason", s.Reason, "seq", s.Seq)
+		k.observeWake.up()
+		k.publishWake.up()
+	}
+}
+
+// watchControl wakes the judge when seed or guard has written. The watch is a hint; the judge looks by itself twice a second.
+func (k *Keeper) watchControl(ctx context.Context) {
+	w, err := fsnotify.NewWatcher()
+	if err == nil {
+		defer w.Close()
+		err = w.Add(k.o.Control)
+	}
+	if err != nil {
+		k.log.Warn("control directory not watched, only polled", "error", err)
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e, ok := <-w.Events:
+			if !ok {
+				return
+			}
+			if filepath.Base(e.Name) == "state" && e.Has(fsnotify.Create) { // a rename into place
+				k.judgeWake.up()
+			}
+		case _, ok := <-w.Errors:
+			if !ok {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,217 @@
+// Package keeping is keeper at work: it holds or watches the lease, looks at its server and its peers, has the judge decide, tells guard by
+// the grant, and publishes what is true. Each concern is a loop of its own, and a panic in one of them ends that turn and nothing else. The
+// lease's loop shares nothing with the others but values.
+package keeping
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/kube"
+	"github.com/pgspan/pgspan/agents/internal/lease"
+	"github.com/pgspan/pgspan/agents/internal/members"
+	"github.com/pgspan/pgspan/agents/internal/pg"
+	"github.com/pgspan/pgspan/agents/internal/publish"
+	"github.com/pgspan/pgspan/agents/internal/settings"
+)
+
+// Options is what keeper is told once.
+type Options struct {
+	Version   string
+	Pod       string
+	PodUID    string
+	PodIP     string
+	Node      string
+	Namespace string
+	// BornPrimary: an empty volume of this pod may become the first primary.
+	BornPrimary bool
+	Adopt       string
+	Timing      lease.Timing
+	SlotTTL     time.Duration
+
+	Control, Socket, Settings, TLS, Users string
+	// Lock is the file whose flock says that some process tree owns the volume; Volume is where that volume is mounted.
+	Lock, Volume string
+
+	// Lease and API are two clients, so that a slow list never delays a renewal.
+	Lease, API *kube.Client
+	Log        *slog.Logger
+}
+
+// Keeper is one process.
+type Keeper struct {
+	o        Options
+	log      *slog.Logger
+	settings settings.Settings
+	boot     string
+	started  boottime.Instant
+	issuer   *issuer
+	where    pg.Where
+	events   *publish.Events
+	loops    *loops
+	// memberList is used by the survey alone.
+	memberList members.List
+
+	loop     atomic.Pointer[lease.Loop] // nil until the API has said which member this is
+	draining atomic.Bool
+	ended    chan struct{}
+	endOnce  sync.Once
+
+	mu    sync.Mutex
+	known known
+
+	judgeWake, observeWake, publishWake, surveyWake wake
+}
+
+// New reads what does not change and adopts what an earlier process left.
+func New(o Options) (*Keeper, error) {
+	s, err := settings.Read(o.Settings)
+	if err != nil {
+		return nil, err
+	}
+	boot, err := boottime.BootID()
+	if err != nil {
+		return nil, err
+	}
+	k := &Keeper{
+		o: o, log: o.Log, settings: s, boot: boot, memberList: members.List{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
+		where:     pg.Where{SocketDir: o.Socket, Port: s.Port},
+		events:    publish.NewEvents(o.Pod, o.PodUID, o.Log),
+		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(),
+	}
+	me := grant.Incarnation{Pod: o.PodUID, Boot: boot}
+	state, err := grant.ReadState(o.Control)
+	if err != nil && !errors.Is(err, grant.ErrNone) {
+		k.log.Warn("state not readable", "error", err)
+	}
+	k.issuer = newIssuer(o.Control, me, state.Seq, k.log)
+	if p := k.issuer.previous(); p != nil {
+		k.known.member = p.Holder.Member
+		k.log.Info("grant of an earlier process adopted", "seq", p.Seq, "role", p.Role, "epoch", p.Epoch.String())
+	}
+	return k, nil
+}
+
+// Drain says that the pod ends: once the server is proven down, and the record given back if that can be done, Run returns.
+func (k *Keeper) Drain() {
+	if !k.draining.Swap(true) {
+		k.log.Info("told to end; going on until the server is down")
+	}
+	k.judgeWake.up()
+}
+
+// Run works until it was drained, or ctx ends.
+func (k *Keeper) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var all sync.WaitGroup
+	run := func(name string, every func() time.Duration, w wake, turn func(context.Context) error) {
+		all.Go(func() { k.loops.run(ctx, name, every, w, turn) })
+	}
+	run("survey", k.surveyEvery, k.surveyWake, k.survey)
+	run("observe", k.observeEvery, k.observeWake, k.observeServer())
+	run("figures", always(10*time.Second), nil, k.measure)
+	run("judge", always(500*time.Millisecond), k.judgeWake, k.judgeOnce)
+	run("publish", always(5*time.Second), k.publishWake, k.publisher())
+	run("accounts", always(5*time.Second), nil, k.accounts())
+	all.Go(func() { k.watchControl(ctx) })
+	all.Go(func() { _ = k.events.Run(ctx, k.o.API) })
+	all.Go(func() { k.lease(ctx) })
+	select {
+	case <-ctx.Done():
+	case <-k.ended:
+	}
+	cancel()
+	all.Wait()
+	return nil
+}
+
+// lease starts the lease loop as soon as this member's id is known.
+func (k *Keeper) lease(ctx context.Context) {
+	for {
+		if me := k.me(); me.Member != "" {
+			o := lease.Options{
+				Store: lease.NewKubernetes(k.o.Lease, k.settings.Release, k.labels()), Me: me, Timing: k.o.Timing,
+				Changed: func(v lease.View) {
+					k.issuer.renewed(v)
+					k.noteView(v)
+				},
+			}
+			if p := k.issuer.previous(); p != nil && p.Role == grant.Primary && k.issuer.inForce() {
+				o.Adopted = p.Deadline
+			}
+			l := lease.New(o)
+			k.loop.Store(l)
+			l.Run(ctx)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// noteView wakes the others when the view has changed in more than its age.
+func (k *Keeper) noteView(v lease.View) {
+	k.mu.Lock()
+	last := k.known.lastView
+	k.known.lastView = viewKey{v.Known, v.Mine, v.InForce(boottime.Now()), v.Record.Epoch, v.Record.Released, len(v.Record.Members), v.Record.Bootstrap != nil}
+	changed := last != k.known.lastView
+	k.mu.Unlock()
+	if changed {
+		k.judgeWake.up()
+		k.publishWake.up()
+		k.observeWake.up()
+	}
+}
+
+// view is what the lease loop knows.
+func (k *Keeper) view() lease.View {
+	if l := k.loop.Load(); l != nil {
+		return l.View()
+	}
+	return lease.View{Problem: "which volume this pod has is not known yet"}
+}
+
+func (k *Keeper) me() grant.Incarnation {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return grant.Incarnation{Member: k.known.member, Pod: k.o.PodUID, Boot: k.boot}
+}
+
+func (k *Keeper) labels() map[string]string {
+	return map[string]string{
+		"app.kubernetes.io/name":       "pgspan",
+		"app.kubernetes.io/managed-by": "pgspan-keeper",
+		publish.LabelCluster:           k.settings.Release,
+	}
+}
+
+func (k *Keeper) host(pod string) string {
+	return members.Host(pod, k.settings.Release, k.o.Namespace, k.settings.ClusterDomain)
+}
+
+// Alive reports why keeper itself is stuck: its judge has not finished a turn for long. It depends on nobody else.
+func (k *Keeper) Alive() error {
+	const limit = 30 * time.Second
+	if age := k.loops.age("judge"); age > limit {
+		return fmt.Errorf("the judge has not finished a turn for %s", age.Round(time.Second))
+	}
+	return nil
+}
+
+// claimName is the pod's volume claim, as a StatefulSet names it.
+func claimName(pod string) string { return "data-" + pod }
+
+// LockFile is the lock below a mounted volume.
+func LockFile(volume string) string { return filepath.Join(volume, "notes", "lock") }

@@ -1,0 +1,157 @@
+package keeping
+
+import (
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/judge"
+	"github.com/pgspan/pgspan/agents/internal/kube"
+	"github.com/pgspan/pgspan/agents/internal/lease"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/observed"
+	"github.com/pgspan/pgspan/agents/internal/pg"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+// known is what the loops have found out, each its part. It is guarded by Keeper.mu; what it points to is never changed.
+type known struct {
+	member string // PVC UID
+	claim  kube.Claim
+	pods   []kube.Pod
+	others judge.Others
+
+	state        *grant.State
+	standbySince boottime.Instant // when the server was first seen as a standby in its present run; 0: it is none
+
+	status   *pg.Status
+	statusAt boottime.Instant
+	senders  []pg.Sender
+	slots    []pg.Slot
+	figures  *pg.Figures
+	walRate  *float64
+
+	free, size   *uint64
+	certificates map[string]float64
+
+	verdict  judge.Verdict
+	lastView viewKey
+	news     news
+}
+
+// viewKey is what of a lease view wakes the other loops when it changes.
+type viewKey struct {
+	known         lease.Known
+	mine, inForce bool
+	epoch         epoch.Epoch
+	released      bool
+	members       int
+	bootstrap     bool
+}
+
+// news is what the next renewals put into the record, as long as the record is of this epoch.
+type news struct {
+	epoch      epoch.Epoch
+	lsn        lsn.LSN
+	systemID   string
+	members    []record.Member
+	statements int
+	done       bool // the database is made: the claim goes
+}
+
+// apply is called by the lease loop on each renewal.
+func (n news) apply(r *record.Record) {
+	if n.epoch != r.Epoch {
+		return
+	}
+	if n.lsn != 0 {
+		r.LSN = n.lsn
+	}
+	if r.SystemID == "" {
+		r.SystemID = n.systemID
+	}
+	if n.members != nil {
+		r.Members = n.members
+	}
+	switch {
+	case r.Bootstrap == nil:
+	case n.done && r.SystemID != "":
+		r.Bootstrap = nil
+	case n.statements > r.Bootstrap.Statements:
+		b := *r.Bootstrap
+		b.Statements = n.statements
+		r.Bootstrap = &b
+	}
+}
+
+// change alters what is known.
+func (k *Keeper) change(f func(*known)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f(&k.known)
+}
+
+// tellRecord alters the news of the present epoch and hands them to the lease loop.
+func (k *Keeper) tellRecord(e epoch.Epoch, f func(*news)) {
+	k.mu.Lock()
+	if k.known.news.epoch != e {
+		k.known.news = news{epoch: e}
+	}
+	f(&k.known.news)
+	n := k.known.news
+	k.mu.Unlock()
+	if l := k.loop.Load(); l != nil {
+		l.Carry(lease.News{Record: n.apply})
+	}
+}
+
+func (k *Keeper) look() known {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.known
+}
+
+const (
+	// statusAge is how old the server's word may be; stateAge guard's. Both write or are asked every second at least.
+	statusAge = 5 * time.Second
+	stateAge  = 3 * time.Second
+	// recordAge is how old the record's position may be for a lag to rest on it.
+	recordAge = 3 * time.Second
+)
+
+// freshStatus is the server's word if it is not too old.
+func (n known) freshStatus(now boottime.Instant) *pg.Status {
+	if n.status == nil || now.Sub(n.statusAt) > statusAge {
+		return nil
+	}
+	return n.status
+}
+
+// Snapshot is what is known now, for metrics, health and publishing.
+func (k *Keeper) Snapshot() observed.Snapshot {
+	n, v, now := k.look(), k.view(), boottime.Now()
+	s := observed.Snapshot{
+		At: time.Now(), Leader: v.Mine, Granted: v.InForce(now) && k.issuer.inForce(), Epoch: v.Record.Epoch, Reason: n.verdict.Reason,
+		Person: n.verdict.Person, Server: n.freshStatus(now), Renewals: v.Renewals, Failures: v.Failures,
+		VolumeFree: n.free, VolumeSize: n.size, Certificates: n.certificates, Loops: k.loops.all(),
+	}
+	if v.Answered != 0 {
+		age := now.Sub(v.Answered).Seconds()
+		s.RenewAge = &age
+	}
+	if n.state != nil {
+		s.Phase, s.KilledAll, s.StopSeconds = string(n.state.Phase), n.state.KilledAll, n.state.StopSeconds
+	}
+	if s.Server == nil {
+		return s
+	}
+	s.Timeline = s.Server.Timeline
+	s.Senders, s.Slots, s.Figures, s.WALPerSecond = n.senders, n.slots, n.figures, n.walRate
+	var leader *lsn.LSN
+	if v.Known == lease.Present && !v.Mine && v.Record.LSN != 0 && now.Sub(v.Answered) <= recordAge {
+		leader = &v.Record.LSN
+	}
+	s.Lag = observed.LagOf(*s.Server, leader)
+	return s
+}

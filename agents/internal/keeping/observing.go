@@ -1,0 +1,187 @@
+package keeping
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/lease"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/members"
+	"github.com/pgspan/pgspan/agents/internal/pg"
+)
+
+// askTime bounds one turn of questions to the server.
+const askTime = 3 * time.Second
+
+// observeEvery: each second; quicker while a promotion is awaited, because the Service for writing follows it.
+func (k *Keeper) observeEvery() time.Duration {
+	n := k.look()
+	if s := n.freshStatus(boottime.Now()); k.issuer.inForce() && (s == nil || s.InRecovery) && n.state != nil && n.state.Server != grant.Down {
+		return 100 * time.Millisecond
+	}
+	return time.Second
+}
+
+// observeServer asks the server over one session, and as the leader keeps its slots.
+func (k *Keeper) observeServer() func(context.Context) error {
+	o := pg.NewObserver(k.where)
+	var slotsAt, figuresAt boottime.Instant
+	rate := rates{}
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		if n := k.look(); n.state == nil || n.state.Server == grant.Down && !n.standsStale() {
+			o.Close() // there is no server to ask
+			k.change(func(n *known) { n.status = nil })
+			return nil
+		}
+		s, err := o.Status(ctx)
+		if err != nil {
+			return err
+		}
+		now := boottime.Now()
+		var was *pg.Status
+		k.change(func(n *known) { was = n.freshStatus(now); n.status, n.statusAt = &s, now })
+		if was == nil || was.InRecovery != s.InRecovery || was.Timeline != s.Timeline {
+			k.log.Info("server answers", "recovery", s.InRecovery, "timeline", s.Timeline)
+			k.publishWake.up()
+			slotsAt = 0
+		}
+		end := s.Current
+		if end == nil {
+			end = s.Replayed
+		}
+		if r := rate.add(now, end); r != nil {
+			k.change(func(n *known) { n.walRate = r })
+		}
+		v := k.view()
+		leading := v.InForce(now) && !s.InRecovery
+		if leading && s.Current != nil {
+			k.tellRecord(v.Record.Epoch, func(n *news) { n.lsn, n.systemID = *s.Current, s.SystemID })
+		}
+		if slotsAt == 0 || now.Sub(slotsAt) >= 5*time.Second {
+			slotsAt = now
+			if err := k.observeReplication(ctx, o, v, leading); err != nil {
+				return err
+			}
+		}
+		if figuresAt == 0 || now.Sub(figuresAt) >= 15*time.Second {
+			figuresAt = now
+			f, err := o.Figures(ctx)
+			if err != nil {
+				return err
+			}
+			k.change(func(n *known) { n.figures = &f })
+		}
+		return nil
+	}
+}
+
+// standsStale: guard is not heard, so its word that no server runs is not taken.
+func (n known) standsStale() bool { return boottime.Now().Sub(n.state.Beat) > stateAge }
+
+func (k *Keeper) observeReplication(ctx context.Context, o *pg.Observer, v lease.View, leading bool) error {
+	senders, err := o.Senders(ctx)
+	if err != nil {
+		return err
+	}
+	slots, err := o.Slots(ctx)
+	if err != nil {
+		return err
+	}
+	k.change(func(n *known) { n.senders, n.slots = senders, slots })
+	if !leading {
+		return nil
+	}
+	create, drop := members.Slots(v.Record.Members, v.Record.Holder.Member, slots)
+	var problems []error
+	for _, name := range drop {
+		k.log.Info("slot dropped", "slot", name)
+		problems = append(problems, o.DropSlot(ctx, name))
+	}
+	for _, name := range create {
+		k.log.Info("slot created", "slot", name)
+		problems = append(problems, o.CreateSlot(ctx, name))
+	}
+	return errors.Join(problems...)
+}
+
+// rates measures WAL per second over about a minute.
+type rates struct {
+	at  []boottime.Instant
+	end []lsn.LSN
+}
+
+func (r *rates) add(now boottime.Instant, end *lsn.LSN) *float64 {
+	const step, keep = 10 * time.Second, 7
+	if end == nil || len(r.at) > 0 && now.Sub(r.at[len(r.at)-1]) < step {
+		return nil
+	}
+	r.at, r.end = append(r.at, now), append(r.end, *end)
+	if len(r.at) > keep {
+		r.at, r.end = r.at[1:], r.end[1:]
+	}
+	took := now.Sub(r.at[0]).Seconds()
+	if took <= 0 || *end < r.end[0] {
+		r.at, r.end = nil, nil
+		return nil
+	}
+	rate := float64(end.Sub(r.end[0])) / took
+	return &rate
+}
+
+// measure looks at the volume and the certificates.
+func (k *Keeper) measure(context.Context) error {
+	var st unix.Statfs_t
+	err := unix.Statfs(k.o.Volume, &st)
+	if err == nil {
+		free, size := st.Bavail*uint64(st.Bsize), st.Blocks*uint64(st.Bsize)
+		k.change(func(n *known) { n.free, n.size = &free, &size })
+	} else {
+		err = fmt.Errorf("measure the volume: %w", err)
+		k.change(func(n *known) { n.free, n.size = nil, nil })
+	}
+	days, certErr := certificateDays(k.o.TLS, time.Now())
+	k.change(func(n *known) { n.certificates = days })
+	return errors.Join(err, certErr)
+}
+
+// certificateDays returns the days until the first certificate of each *.crt file expires. No directory: TLS files are not mounted here.
+func certificateDays(dir string, now time.Time) (map[string]float64, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.crt"))
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	out := map[string]float64{}
+	var problems []error
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // replaced at this moment
+		}
+		block, _ := pem.Decode(b)
+		if err != nil || block == nil {
+			problems = append(problems, fmt.Errorf("read certificate %s: no PEM block (%v)", filepath.Base(file), err))
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("read certificate %s: %w", filepath.Base(file), err))
+			continue
+		}
+		out[strings.TrimSuffix(filepath.Base(file), ".crt")] = c.NotAfter.Sub(now).Hours() / 24
+	}
+	return out, errors.Join(problems...)
+}
