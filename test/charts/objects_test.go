@@ -106,18 +106,28 @@ func pods(all []runtime.Object) []pod {
 // everyRelease calls f with the objects of each example, and of one whose release has the longest name that Helm allows.
 func everyRelease(t *testing.T, f func(t *testing.T, all []runtime.Object)) {
 	t.Helper()
-	for _, name := range exampleNames(t) {
-		t.Run(name, func(t *testing.T) {
+	for _, name := range append(exampleNames(t), "longest_name") {
+		t.Run(name, func(t *testing.T) { f(t, exampleObjects(t, name)) })
+	}
+}
+
+// decoded keeps what exampleObjects made: many tests look at the same objects, and none changes them.
+var decoded = map[string][]runtime.Object{}
+
+func exampleObjects(t *testing.T, name string) []runtime.Object {
+	t.Helper()
+	if decoded[name] == nil {
+		r := release{name: longest, values: "networkPolicy: {enabled: true}\nservice: {cross: {enabled: true}}"}
+		if name != "longest_name" {
 			values, err := os.ReadFile(filepath.Join(chartDir, "examples", name, "values.yaml"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			f(t, objects(t, release{values: string(values)}.mustRender(t)))
-		})
+			r = release{values: string(values)}
+		}
+		decoded[name] = objects(t, r.mustRender(t))
 	}
-	t.Run("longest_name", func(t *testing.T) {
-		f(t, objects(t, release{name: longest, values: "networkPolicy: {enabled: true}\nservice: {cross: {enabled: true}}"}.mustRender(t)))
-	})
+	return decoded[name]
 }
 
 var longest = "vulnerability-database-of-the-container-registry-prod"

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -121,32 +122,45 @@ func TestWhatLooksWrongAndWorks(t *testing.T) {
 
 // TestWhatTheAgentsRefuseTheChartRefusesFirst reads the agents' own lists: a refusal in a running pod comes too late.
 func TestWhatTheAgentsRefuseTheChartRefusesFirst(t *testing.T) {
-	layers := parse(t, "../../agents/internal/pgconf/layers.go")
-	for _, name := range append(literalKeys(t, layers, "fixedSettings"), literalKeys(t, layers, "elsewhere")...) {
-		_, err := release{values: "postgresql: {parameters: {" + name + ": '1'}}"}.render(t)
-		if err == nil || !strings.Contains(err.Error(), "postgresql.parameters."+name+" cannot be set: ") {
-			t.Errorf("postgresql.parameters.%s: the agents refuse it, the chart says %v", name, err)
-		}
+	pgconf, pgpool := parse(t, "../../agents/internal/pgconf"), parse(t, "../../agents/internal/pgpool")
+	lists := map[string][]string{
+		"postgresql": append(literalKeys(t, pgconf, "fixedSettings"), literalKeys(t, pgconf, "elsewhere")...),
+		"pgpool":     append(literalKeys(t, pgpool, "held"), literalKeys(t, pgpool, "heldPrefixes")...),
 	}
-	for _, name := range literalKeys(t, parse(t, "../../agents/internal/pgpool/conf.go"), "held") {
-		_, err := release{values: "pgpool: {parameters: {" + name + ": '1'}}"}.render(t)
-		if err == nil || !strings.Contains(err.Error(), "pgpool.parameters."+name+" cannot be set: ") {
-			t.Errorf("pgpool.parameters.%s: pooler refuses it, the chart says %v", name, err)
+	for section, names := range lists {
+		values := section + ": {parameters: {" + strings.Join(names, ": '1', ") + ": '1'}}"
+		_, err := release{values: values}.render(t)
+		for _, name := range names {
+			if err == nil || !strings.Contains(err.Error(), section+".parameters."+name+" cannot be set: ") {
+				t.Errorf("%s.parameters.%s is refused by the agents and not by the chart", section, name)
+			}
 		}
 	}
 }
 
-func parse(t *testing.T, path string) *ast.File {
+// parse reads a package's files, without its tests.
+func parse(t *testing.T, dir string) []*ast.File {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return file
+	var files []*ast.File
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+	return files
 }
 
 // literalKeys are the string keys of the map literal in a function or variable of that name.
-func literalKeys(t *testing.T, file *ast.File, name string) []string {
+func literalKeys(t *testing.T, files []*ast.File, name string) []string {
 	t.Helper()
 	var found []string
 	collect := func(node ast.Node) bool {
@@ -161,20 +175,22 @@ func literalKeys(t *testing.T, file *ast.File, name string) []string {
 		}
 		return true
 	}
-	ast.Inspect(file, func(node ast.Node) bool {
-		switch n := node.(type) {
-		case *ast.FuncDecl:
-			if n.Name.Name == name {
-				ast.Inspect(n, collect)
+	for _, file := range files {
+		ast.Inspect(file, func(node ast.Node) bool {
+			switch n := node.(type) {
+			case *ast.FuncDecl:
+				if n.Name.Name == name {
+					ast.Inspect(n, collect)
+				}
+			case *ast.ValueSpec:
+				if n.Names[0].Name == name {
+					ast.Inspect(n, collect)
+				}
 			}
-		case *ast.ValueSpec:
-			if n.Names[0].Name == name {
-				ast.Inspect(n, collect)
-			}
-		}
-		return true
-	})
-	if len(found) < 10 {
+			return true
+		})
+	}
+	if len(found) < 3 {
 		t.Fatalf("%s: only %v found", name, found)
 	}
 	return found

@@ -29,6 +29,11 @@
     - {name: PGSPAN_STOP_TIME, value: {{ $c.Values.lease.stopTime | quote }}}
     - {name: PGSPAN_RENEW_EVERY, value: {{ $c.Values.lease.renewEvery | quote }}}
     - {name: PGSPAN_SLOT_TTL, value: {{ $c.Values.replication.slotTTL | quote }}}
+    {{- if eq $c.Values.tls.mode "generated" }}
+    - {name: PGSPAN_TLS_RENEW, value: {{ include "pgspan.fullname" $c }}-tls}
+    - {name: PGSPAN_TLS_CA, value: {{ include "pgspan.fullname" $c }}-ca}
+    - {name: PGSPAN_TLS_LEAF_LIFE, value: {{ mul $c.Values.tls.generated.days 24 }}h}
+    {{- end }}
     {{- with $c.Values.bootstrap.adopt }}
     - {name: PGSPAN_ADOPT, value: {{ . | quote }}}
     {{- end }}

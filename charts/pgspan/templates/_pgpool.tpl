@@ -66,16 +66,20 @@ pgpool may open {{ $wanted }} connections to one server ({{ $pools }} pgpools x 
 pgpool.cache.enabled with {{ $pools }} pgpools needs pgpool.cache.memcached.host: a cache in the memory of one pgpool is not invalidated by what is written through another; or set pgpool.replicas to 1
 {{- end }}
 {{- range $name, $value := $v.parameters }}
-{{- if or (hasPrefix "backend_" $name) (hasPrefix "ssl" $name) (has $name (include "pgspan.ownPgpoolParameters" $ | fromYamlArray)) }}
+{{- if regexMatch (include "pgspan.ownPgpoolParameters" $) $name }}
 pgpool.parameters.{{ $name }} cannot be set: pgspan does, so that pgpool never fails over by itself, speaks TLS only, and follows the values beside it
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}
 
-{{/* The settings of pgpool that are not the user's, beside backend_* and ssl*. Usage: {{ include "pgspan.ownPgpoolParameters" . | fromYamlArray }} */}}
+{{/* The settings of pgpool that are not the user's, as a regular expression. Usage: {{ regexMatch (include "pgspan.ownPgpoolParameters" .) $name }} */}}
 {{- define "pgspan.ownPgpoolParameters" -}}
-[failover_on_backend_error, failover_on_backend_shutdown, failover_command, health_check_period, use_watchdog, sr_check_period,
- enable_pool_hba, pool_passwd, allow_clear_text_frontend_auth, listen_addresses, port, num_init_children, max_pool,
- disable_load_balance_on_write, memory_cache_enabled, memqcache_method, primary_routing_query_pattern_list, write_function_list]
+{{- $beginnings := list "backend_" "ssl" "health_check" "wd_" "include" -}}
+{{- $names := list "failover_on_backend_error" "failover_on_backend_shutdown" "failover_command" "failback_command" "follow_primary_command" "auto_failback"
+      "detach_false_primary" "use_watchdog" "sr_check_period" "replication_mode" "process_management_mode" "enable_pool_hba" "pool_passwd"
+      "allow_clear_text_frontend_auth" "listen_addresses" "port" "unix_socket_directories" "pcp_listen_addresses" "pcp_socket_dir" "pid_file_name" "logdir"
+      "log_destination" "logging_collector" "num_init_children" "max_pool" "disable_load_balance_on_write" "statement_level_load_balance"
+      "memory_cache_enabled" "memqcache_method" "memqcache_oiddir" "primary_routing_query_pattern_list" "write_function_list" -}}
+^(({{ join "|" $beginnings }}).*|{{ join "|" $names }})$
 {{- end -}}
