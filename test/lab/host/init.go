@@ -21,14 +21,15 @@ func Init(name string, log *slog.Logger) error {
 	}
 	// Nothing outside may end the host but a kill; its programs get their own signals.
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGTERM)
-	s := newSupervisor(spec, log)
+	s := newSupervisor(spec.Units, func(unit string) string { return LogFile(name, unit) }, log)
 	listener, err := listenControl(name)
 	if err != nil {
 		return err
 	}
-	go s.reap()
+	ctx := context.Background()
+	go s.reap(ctx)
 	for _, u := range s.units {
-		go s.run(context.Background(), u)
+		go s.run(ctx, u)
 	}
 	return s.serve(listener)
 }

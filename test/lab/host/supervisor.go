@@ -27,9 +27,10 @@ const (
 
 // supervisor keeps the host's programs running and collects the children of those that died.
 type supervisor struct {
-	spec  Spec
 	log   *slog.Logger
 	units []*unit
+	// logFile names the file a unit's output goes to.
+	logFile func(unit string) string
 
 	// starting keeps the collector from asking who a child was before the one that started it has written it down.
 	starting sync.Mutex
@@ -46,26 +47,29 @@ type unit struct {
 	starts  int
 }
 
-func newSupervisor(spec Spec, log *slog.Logger) *supervisor {
-	s := &supervisor{spec: spec, log: log, exits: map[int]chan unix.WaitStatus{}}
-	for _, u := range spec.Units {
+func newSupervisor(units []Unit, logFile func(unit string) string, log *slog.Logger) *supervisor {
+	s := &supervisor{log: log, logFile: logFile, exits: map[int]chan unix.WaitStatus{}}
+	for _, u := range units {
 		s.units = append(s.units, &unit{Unit: u, wanted: true, changed: make(chan struct{}, 1)})
 	}
 	return s
 }
 
 // reap collects every child that ends: programs of ours, and orphans that the kernel hands to a first process.
-func (s *supervisor) reap() {
+func (s *supervisor) reap(ctx context.Context) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGCHLD)
+	defer signal.Stop(signals)
 	// Signals that come while one is pending are merged, hence the loop inside and the tick beside.
 	tick := time.NewTicker(time.Second)
-	for {
+	defer tick.Stop()
+	for ctx.Err() == nil {
 		for s.reapOne() {
 		}
 		select {
 		case <-signals:
 		case <-tick.C:
+		case <-ctx.Done():
 		}
 	}
 }
@@ -87,7 +91,7 @@ func (s *supervisor) reapOne() bool {
 
 // start runs the unit's program once.
 func (s *supervisor) start(u *unit) (pid int, exit <-chan unix.WaitStatus, err error) {
-	log, err := os.OpenFile(LogFile(s.spec.Name, u.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(s.logFile(u.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return 0, nil, fmt.Errorf("open log: %w", err)
 	}
@@ -112,7 +116,10 @@ func (s *supervisor) run(ctx context.Context, u *unit) {
 	pause := firstPause
 	for ctx.Err() == nil {
 		if !u.isWanted() {
-			<-u.changed
+			select {
+			case <-u.changed:
+			case <-ctx.Done():
+			}
 			continue
 		}
 		if err := waitFor(ctx, u.Unit); err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -19,20 +20,15 @@ import (
 
 // Serve runs the registry until the context ends. Its files are below dir.
 func Serve(ctx context.Context, dir string, logs *log.Logger) error {
-	blobs := filepath.Join(dir, "blobs")
-	if err := os.MkdirAll(blobs, 0o755); err != nil {
-		return fmt.Errorf("open registry: %w", err)
-	}
-	handler := registry.New(registry.WithBlobHandler(registry.NewDiskBlobHandler(blobs)), registry.Logger(logs))
-	kept := manifests{dir: filepath.Join(dir, "manifests"), next: handler}
-	if err := kept.replay(); err != nil {
+	handler, err := open(dir, logs)
+	if err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", topology.RegistryAddress)
 	if err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}
-	server := &http.Server{Handler: kept, ReadHeaderTimeout: 10 * time.Second, ErrorLog: logs}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: logs}
 	go func() {
 		<-ctx.Done()
 		_ = server.Close()
@@ -41,4 +37,18 @@ func Serve(ctx context.Context, dir string, logs *log.Logger) error {
 		return fmt.Errorf("serve registry: %w", err)
 	}
 	return nil
+}
+
+// open makes the registry of what is kept in dir. It logs to nowhere without logs.
+func open(dir string, logs *log.Logger) (http.Handler, error) {
+	blobs := filepath.Join(dir, "blobs")
+	if err := os.MkdirAll(blobs, 0o755); err != nil {
+		return nil, fmt.Errorf("open registry: %w", err)
+	}
+	if logs == nil {
+		logs = log.New(io.Discard, "", 0)
+	}
+	handler := registry.New(registry.WithBlobHandler(registry.NewDiskBlobHandler(blobs)), registry.Logger(logs))
+	kept := manifests{dir: filepath.Join(dir, "manifests"), next: handler}
+	return kept, kept.replay()
 }
