@@ -14,7 +14,6 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/fence"
 	"github.com/pgspan/pgspan/agents/internal/grant"
-	"github.com/pgspan/pgspan/agents/internal/pgtest"
 	"github.com/pgspan/pgspan/agents/internal/volumelock"
 )
 
@@ -75,10 +74,8 @@ func (p *pod) dead() boottime.Instant {
 }
 
 func TestGrantThatRunsOutKillsABusyPrimary(t *testing.T) {
-	for _, major := range pgtest.Majors(t) {
-		root := pgtest.OpenRoot(t, major)
-		p := newPod(t, root, "db-0", root.TempDir(t))
-		p.bootstrap()
+	eachMajor(t, func(t *testing.T, major int) {
+		p := running(t, major)
 		load := p.load(50)
 
 		deadline := p.freeze()
@@ -92,9 +89,9 @@ func TestGrantThatRunsOutKillsABusyPrimary(t *testing.T) {
 		died := p.dead()
 		load.done.Wait()
 		if late := died.Sub(deadline); late > stopBudget {
-			t.Errorf("PostgreSQL %d: dead %v after the end of the grant, want %v at most", major, late, stopBudget)
+			t.Errorf("dead %v after the end of the grant, want %v at most", late, stopBudget)
 		} else {
-			t.Logf("PostgreSQL %d: dead %v after the end of the grant, last acknowledgement %v after it", major, late, boottime.Instant(load.last.Load()).Sub(deadline))
+			t.Logf("dead %v after the end of the grant, last acknowledgement %v after it", late, boottime.Instant(load.last.Load()).Sub(deadline))
 		}
 		s := p.waitStopped()
 		if s.StopSeconds <= 0 || s.StopSeconds > stopBudget.Seconds() {
@@ -114,13 +111,11 @@ func TestGrantThatRunsOutKillsABusyPrimary(t *testing.T) {
 		if got := p.sql("SELECT timeline_id, pg_is_in_recovery() FROM pg_control_checkpoint()"); got != "1|f" {
 			t.Errorf("after the thaw timeline and recovery are %s, want 1|f", got)
 		}
-	}
+	})
 }
 
 func TestFrozenServerIsKilledByTheSecondSignal(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	p := running(t, 17)
 	for _, proc := range p.servers() {
 		p.signal(proc.pid, syscall.SIGSTOP) // none of them will see SIGQUIT
 	}
@@ -135,9 +130,7 @@ func TestFrozenServerIsKilledByTheSecondSignal(t *testing.T) {
 }
 
 func TestGrantThatIsNotUnderstoodDoesNotProlong(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	p := running(t, 17)
 	deadline := p.freeze()
 	p.WriteFile(t, p.at("control/grant"), []byte(`{"format":2,"seq":99999,"role":"primary","deadline":9223372036854775807}`), 0o600)
 	if late := p.dead().Sub(deadline); late < 0 || late > stopBudget {
@@ -147,9 +140,8 @@ func TestGrantThatIsNotUnderstoodDoesNotProlong(t *testing.T) {
 }
 
 func TestStandbyOutlivesItsKeeper(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	t.Parallel()
+	p := running(t, 17)
 	p.orderReplica(nil)
 	p.waitRunning(grant.Standby)
 	p.freeze()
@@ -160,15 +152,13 @@ func TestStandbyOutlivesItsKeeper(t *testing.T) {
 }
 
 func TestLockIsHeldUntilTheLastBackendIsGone(t *testing.T) {
-	for _, major := range pgtest.Majors(t) {
-		root := pgtest.OpenRoot(t, major)
-		p := newPod(t, root, "db-0", root.TempDir(t))
-		p.bootstrap()
+	eachMajor(t, func(t *testing.T, major int) {
+		p := running(t, major)
 		load := p.load(3)
 		postmaster := p.postmaster()
 		for _, proc := range p.servers() {
 			if !holds(proc.pid, p.paths().Lock()) {
-				t.Errorf("PostgreSQL %d: process %d (child of %d) has not inherited the lock", major, proc.pid, proc.ppid)
+				t.Errorf("process %d (child of %d) has not inherited the lock", proc.pid, proc.ppid)
 			}
 		}
 		old := p.servers()
@@ -183,27 +173,26 @@ func TestLockIsHeldUntilTheLastBackendIsGone(t *testing.T) {
 			living := slices.DeleteFunc(p.servers(), func(s process) bool { return !slices.ContainsFunc(old, func(o process) bool { return o.pid == s.pid }) })
 			if len(living) == 0 {
 				if looks == 0 {
-					t.Errorf("PostgreSQL %d: nothing outlived the postmaster: the test shows nothing", major)
+					t.Errorf("nothing outlived the postmaster: the test shows nothing")
 				}
 				break
 			}
 			if free {
-				t.Fatalf("PostgreSQL %d: the lock is free and %v still run", major, living)
+				t.Fatalf("the lock is free and %v still run", living)
 			}
 			if now != 0 && now != postmaster {
-				t.Fatalf("PostgreSQL %d: a new server %d runs beside %v", major, now, living)
+				t.Fatalf("a new server %d runs beside %v", now, living)
 			}
 		}
 		load.done.Wait()
 		eventually(t, "a new server runs", func() bool { return p.postmaster() != 0 && p.postmaster() != postmaster })
 		p.waitRunning(grant.Writable)
-	}
+	})
 }
 
 func TestStandbyPromotedByHandIsKilled(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	t.Parallel()
+	p := running(t, 17)
 	p.orderReplica(nil)
 	p.waitRunning(grant.Standby)
 	_, _ = p.trySQL("SELECT pg_promote(false)")

@@ -41,32 +41,28 @@ func holds(pid int, path string) bool {
 }
 
 func TestContainerThatEndsShutsTheServerDownProperly(t *testing.T) {
-	for _, major := range pgtest.Majors(t) {
+	t.Parallel()
+	eachMajor(t, func(t *testing.T, major int) {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-			root := pgtest.OpenRoot(t, major)
-			p := newPod(t, root, "db-0", root.TempDir(t))
-			p.bootstrap()
+			p := running(t, major)
 			load := p.load(5)
 			p.proc.Signal(t, sig)
 			if code := p.proc.Wait(t, 30*time.Second); code != 0 {
-				t.Errorf("PostgreSQL %d, %v: exit code is %d, want 0", major, sig, code)
+				t.Errorf("%v: exit code is %d, want 0", sig, code)
 			}
 			load.done.Wait()
 			if got, want := p.control("Database cluster state"), "shut down"; got != want {
-				t.Errorf("PostgreSQL %d, %v: the cluster is %q, want %q", major, sig, got, want)
+				t.Errorf("%v: the cluster is %q, want %q", sig, got, want)
 			}
 			if s := p.waitStopped(); s.LastExit != "exit status 0" || s.KilledAll {
-				t.Errorf("PostgreSQL %d, %v: last exit is %q, killed all %v", major, sig, s.LastExit, s.KilledAll)
+				t.Errorf("%v: last exit is %q, killed all %v", sig, s.LastExit, s.KilledAll)
 			}
 		}
-	}
+	})
 }
 
 func TestShutdownThatHangsIsCutShortInTime(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.env = []string{"PGSPAN_STOP_TIMEOUT=10s"}
-	p.bootstrap()
+	p := running(t, 17, func(p *pod) { p.env = []string{"PGSPAN_STOP_TIMEOUT=10s"} })
 	for _, proc := range p.servers() {
 		if proc.pid != p.postmaster() {
 			p.signal(proc.pid, syscall.SIGSTOP) // nobody answers the postmaster
@@ -84,9 +80,7 @@ func TestShutdownThatHangsIsCutShortInTime(t *testing.T) {
 }
 
 func TestExitStatusOfTheServerIsPassedOn(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	p := running(t, 17)
 	for _, proc := range p.servers() {
 		p.signal(proc.pid, syscall.SIGSTOP)
 	}
@@ -97,11 +91,9 @@ func TestExitStatusOfTheServerIsPassedOn(t *testing.T) {
 }
 
 func TestSecondPodOnTheVolumeWaitsAndNamesTheFirst(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	volume := root.TempDir(t)
-	p := newPod(t, root, "db-0", volume)
-	p.bootstrap()
-	second := newPod(t, root, "db-0-again", volume)
+	t.Parallel()
+	p := running(t, 17)
+	second := newPod(t, p.Root, "db-0-again", p.volume)
 	second.order(func(g *grant.Grant) {
 		g.Role, g.Epoch, g.Timeline, g.Reason = grant.Primary, p.grant.Epoch, 1, "believes to be the one"
 	})
@@ -125,12 +117,15 @@ func TestSecondPodOnTheVolumeWaitsAndNamesTheFirst(t *testing.T) {
 }
 
 func TestKilledContainerAlwaysStartsAgain(t *testing.T) {
-	for _, major := range pgtest.Majors(t) {
-		root := pgtest.OpenRoot(t, major)
-		p := newPod(t, root, "db-0", root.TempDir(t))
-		p.bootstrap()
+	t.Parallel()
+	eachMajor(t, func(t *testing.T, major int) {
+		p := running(t, major)
 		p.sql("CREATE TABLE kept (n int)")
-		for n := range 10 {
+		kills := 3
+		if major == 17 {
+			kills = 10
+		}
+		for n := range kills {
 			p.sql(fmt.Sprintf("INSERT INTO kept VALUES (%d)", n))
 			p.proc.Kill()
 			// A low process id, as PostgreSQL has it in a container: one that guard's own threads take again.
@@ -144,10 +139,10 @@ func TestKilledContainerAlwaysStartsAgain(t *testing.T) {
 				return s.Beat > killed && s.Phase == grant.Running && s.Server == grant.Writable
 			})
 			if got, want := p.sql("SELECT count(*) FROM kept"), fmt.Sprint(n+1); got != want {
-				t.Fatalf("PostgreSQL %d: after kill %d there are %s rows, want %s", major, n+1, got, want)
+				t.Fatalf("after kill %d there are %s rows, want %s", n+1, got, want)
 			}
 		}
-	}
+	})
 }
 
 func rewritePID(t *testing.T, path string, pid int) {
@@ -163,9 +158,8 @@ func rewritePID(t *testing.T, path string, pid int) {
 }
 
 func TestZombiesAreReaped(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	t.Parallel()
+	p := running(t, 17)
 	// The shell ends at once and leaves children behind, which are guard's from then on.
 	p.sql(`COPY (SELECT 1) TO PROGRAM 'for i in 1 2 3 4 5; do (sleep 0.5; exit 3) >/dev/null 2>&1 & done; cat >/dev/null'`)
 	orphans := func() (living, dead int) {
@@ -188,10 +182,10 @@ func TestZombiesAreReaped(t *testing.T) {
 }
 
 func TestServerSeesNothingOfGuardsEnvironment(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.env = []string{"PGOPTIONS=-c work_mem=99MB", "PGDATA=/nowhere", "PGHOST=wrong", "POSTGRES_PASSWORD=secret", "GDAL_DATA=/gdal"}
-	p.bootstrap()
+	t.Parallel()
+	p := running(t, 17, func(p *pod) {
+		p.env = []string{"PGOPTIONS=-c work_mem=99MB", "PGDATA=/nowhere", "PGHOST=wrong", "POSTGRES_PASSWORD=secret", "GDAL_DATA=/gdal"}
+	})
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.postmaster()))
 	if err != nil {
 		t.Fatal(err)
@@ -209,9 +203,8 @@ func TestServerSeesNothingOfGuardsEnvironment(t *testing.T) {
 }
 
 func TestServerThatDoesNotStartIsReportedAndLeftAlone(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	t.Parallel()
+	p := running(t, 17)
 	p.orderStop()
 	p.waitStopped()
 	p.settings("  sharedPreloadLibraries: [no_such_library]\n")
@@ -232,9 +225,8 @@ func TestServerThatDoesNotStartIsReportedAndLeftAlone(t *testing.T) {
 }
 
 func TestRotatedCertificateIsServedWithoutARestart(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	t.Parallel()
+	p := running(t, 17)
 	before, postmaster := p.served(), p.postmaster()
 	p.certificates()
 	eventually(t, "the new certificate is served", func() bool { return !before.Equal(p.served()) })
@@ -270,6 +262,7 @@ func (p *pod) served() *x509.Certificate {
 }
 
 func TestProbeAnswersWithAndWithoutAServer(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	p := newPod(t, root, "db-0", root.TempDir(t))
 	p.start()

@@ -17,6 +17,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/layout"
+	"github.com/pgspan/pgspan/agents/internal/notes"
 	"github.com/pgspan/pgspan/agents/internal/pgtest"
 	sitecerts "github.com/pgspan/pgspan/tls"
 )
@@ -120,10 +121,12 @@ func (p *pod) start() {
 	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls"} {
 		env = append(env, "PGSPAN_"+strings.ToUpper(dir)+"="+p.at(dir))
 	}
-	p.proc = p.Start(p.t, pgtest.Command{Path: guard, Env: append(env, p.env...)})
+	env = append(env, "PGSPAN_BIN="+filepath.Dir(guard))
+	proc := p.Start(p.t, pgtest.Command{Path: guard, Env: append(env, p.env...)})
+	p.proc = proc
 	p.t.Cleanup(func() {
 		if p.t.Failed() {
-			p.t.Logf("%s said:\n%s%s", p.name, p.proc.Stdout(), p.proc.Stderr())
+			p.t.Logf("%s (process %d) said:\n%s%s", p.name, proc.PID, proc.Stdout(), proc.Stderr())
 		}
 	})
 }
@@ -207,9 +210,35 @@ func (p *pod) bootstrap() {
 		g.Role, g.Reason, g.Bootstrap, g.Epoch, g.Timeline = grant.Primary, "claims the bootstrap", true, epoch.Epoch{Local: 1}, 1
 	})
 	p.start()
-	p.wait("the first primary runs", func(s grant.State) bool { return s.Phase == grant.Running && s.Server == grant.Writable })
+	p.waitRunning(grant.Writable)
 	id := p.sql("SELECT system_identifier FROM pg_control_system()")
 	p.order(func(g *grant.Grant) { g.Bootstrap, g.SystemID = false, id })
+}
+
+// running is a pod with a primary that was bootstrapped before: the same as bootstrap, without the time that initdb takes.
+func running(t testing.TB, major int, change ...func(p *pod)) *pod {
+	t.Helper()
+	root := pgtest.OpenRoot(t, major)
+	p := newPod(t, root, "db-0", root.TempDir(t))
+	for _, c := range change {
+		c(p)
+	}
+	pgtest.New(t, major, pgtest.WithVolume(p.volume))
+	first := epoch.Epoch{Local: 1}
+	note := notes.Member{Member: p.member, SystemID: p.control("Database system identifier"), Major: major}
+	note.Reign(first, 1)
+	if err := notes.Make(p.paths()); err != nil {
+		t.Fatal(err)
+	}
+	if err := notes.WriteMember(p.paths(), note); err != nil {
+		t.Fatal(err)
+	}
+	p.Chown(t, p.volume, pgtest.UID, pgtest.GID)
+	p.order(func(g *grant.Grant) { g.SystemID = note.SystemID })
+	p.orderPrimary(1, 1)
+	p.start()
+	p.waitRunning(grant.Writable)
+	return p
 }
 
 // wait waits until the state file of this pod says what is wanted, freshly.
@@ -351,6 +380,13 @@ func (p *pod) signal(pid int, sig syscall.Signal) {
 	p.t.Helper()
 	if err := syscall.Kill(pid, sig); err != nil {
 		p.t.Fatalf("signal %v to %d: %v", sig, pid, err)
+	}
+}
+
+// eachMajor runs a test on every major version that is supported.
+func eachMajor(t *testing.T, test func(t *testing.T, major int)) {
+	for _, major := range pgtest.Majors(t) {
+		t.Run(fmt.Sprint("PostgreSQL ", major), func(t *testing.T) { test(t, major) })
 	}
 }
 

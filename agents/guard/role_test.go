@@ -26,25 +26,24 @@ func (p *pod) hasSignal() bool {
 }
 
 func TestPromotionOpensTheGrantedTimeline(t *testing.T) {
-	for _, major := range pgtest.Majors(t) {
-		root := pgtest.OpenRoot(t, major)
-		p := newPod(t, root, "db-0", root.TempDir(t))
-		p.bootstrap()
+	t.Parallel()
+	eachMajor(t, func(t *testing.T, major int) {
+		p := running(t, major)
 		p.sql("CREATE TABLE kept AS SELECT 1 AS n")
 		p.orderReplica(nil)
 		p.waitRunning(grant.Standby)
 		if got := p.sql("SELECT pg_is_in_recovery()"); got != "t" {
-			t.Fatalf("PostgreSQL %d: recovery is %s", major, got)
+			t.Fatalf("recovery is %s", got)
 		}
 		postmaster := p.postmaster()
 
 		p.orderPrimary(4, 5)
 		p.waitRunning(grant.Writable)
 		if got := p.timeline(); got != "5" {
-			t.Errorf("PostgreSQL %d: the server is on timeline %s, want 5", major, got)
+			t.Errorf("the server is on timeline %s, want 5", got)
 		}
 		if p.postmaster() != postmaster {
-			t.Errorf("PostgreSQL %d: the server was restarted", major)
+			t.Errorf("the server was restarted")
 		}
 		for line, empty := range map[int]bool{2: true, 3: true, 4: true, 5: false} {
 			st, err := os.Stat(p.data(fmt.Sprintf("pg_wal/%08X.history", line)))
@@ -52,7 +51,7 @@ func TestPromotionOpensTheGrantedTimeline(t *testing.T) {
 				t.Fatal(err)
 			}
 			if (st.Size() == 0) != empty {
-				t.Errorf("PostgreSQL %d: history of timeline %d has %d bytes", major, line, st.Size())
+				t.Errorf("history of timeline %d has %d bytes", line, st.Size())
 			}
 		}
 		note, _, err := notes.ReadMember(p.paths())
@@ -60,10 +59,10 @@ func TestPromotionOpensTheGrantedTimeline(t *testing.T) {
 			t.Fatal(err)
 		}
 		if want := (epoch.Epoch{Local: 4}); note.Primary != want || note.PrimaryLine != 5 || note.HighestEpoch != want {
-			t.Errorf("PostgreSQL %d: the volume notes %+v", major, note)
+			t.Errorf("the volume notes %+v", note)
 		}
 		if got := p.sql("SELECT n FROM kept"); got != "1" {
-			t.Errorf("PostgreSQL %d: got %q", major, got)
+			t.Errorf("got %q", got)
 		}
 
 		// Killed and started again in the same epoch it is the primary that it was, with no other timeline.
@@ -72,15 +71,14 @@ func TestPromotionOpensTheGrantedTimeline(t *testing.T) {
 		eventually(t, "a server of the new container", func() bool { return p.postmaster() != 0 })
 		p.waitRunning(grant.Writable)
 		if got := p.timeline(); got != "5" {
-			t.Errorf("PostgreSQL %d: after a restart the server is on timeline %s, want 5", major, got)
+			t.Errorf("after a restart the server is on timeline %s, want 5", got)
 		}
-	}
+	})
 }
 
 func TestOnlyThePrimaryOfTheSameEpochStartsWithoutStandbySignal(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	t.Parallel()
+	p := running(t, 17)
 	if p.hasSignal() {
 		t.Error("the first primary has standby.signal")
 	}
@@ -116,9 +114,8 @@ func TestOnlyThePrimaryOfTheSameEpochStartsWithoutStandbySignal(t *testing.T) {
 }
 
 func TestPrimaryOfANewEpochIsPromotedAgain(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	t.Parallel()
+	p := running(t, 17)
 	p.orderPrimary(2, 2)
 	p.wait("the new reign", func(s grant.State) bool {
 		return s.Phase == grant.Running && s.Server == grant.Writable && s.Volume != nil && s.Volume.PrimaryLine == 2
@@ -129,9 +126,8 @@ func TestPrimaryOfANewEpochIsPromotedAgain(t *testing.T) {
 }
 
 func TestStoppedPrimaryHasAShutdownCheckpointAndAFreeLock(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	t.Parallel()
+	p := running(t, 17)
 	p.load(5)
 	p.orderStop()
 	s := p.waitStopped()
@@ -155,9 +151,7 @@ func TestStoppedPrimaryHasAShutdownCheckpointAndAFreeLock(t *testing.T) {
 
 // A shutdown can take longer than a grant. keeper gives it time by renewing the stop.
 func TestRenewedStopLetsASlowShutdownFinish(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	p := running(t, 17)
 	var checkpointer int
 	for _, proc := range p.servers() {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", proc.pid))
@@ -180,9 +174,7 @@ func TestRenewedStopLetsASlowShutdownFinish(t *testing.T) {
 
 // The grant must have half its time left: a promotion cannot be taken back.
 func TestStaleGrantDoesNotPromote(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	p := running(t, 17)
 	p.orderReplica(nil)
 	p.waitRunning(grant.Standby)
 	p.freeze()
@@ -200,9 +192,8 @@ func TestStaleGrantDoesNotPromote(t *testing.T) {
 }
 
 func TestReplicaFollowsAnotherUpstreamWithoutARestart(t *testing.T) {
-	root := pgtest.OpenRoot(t, 17)
-	p := newPod(t, root, "db-0", root.TempDir(t))
-	p.bootstrap()
+	t.Parallel()
+	p := running(t, 17)
 	p.orderReplica(nil)
 	p.waitRunning(grant.Standby)
 	postmaster := p.postmaster()
@@ -221,7 +212,8 @@ func TestReplicaFollowsAnotherUpstreamWithoutARestart(t *testing.T) {
 }
 
 func TestReplicaIsClonedAndStreams(t *testing.T) {
-	for _, major := range pgtest.Majors(t) {
+	t.Parallel()
+	eachMajor(t, func(t *testing.T, major int) {
 		root := pgtest.OpenRoot(t, major)
 		p := newPod(t, root, "db-0", root.TempDir(t))
 		p.bootstrap()
@@ -241,5 +233,27 @@ func TestReplicaIsClonedAndStreams(t *testing.T) {
 		})
 		p.sql("INSERT INTO kept VALUES (2)")
 		eventually(t, "the row arrives", func() bool { got, err := r.trySQL("SELECT count(*) FROM kept"); return err == nil && got == "2" })
+	})
+}
+
+// A promotion that was killed after it had written its history has used its number up.
+func TestTimelineThatWasBegunIsNotTakenAgain(t *testing.T) {
+	t.Parallel()
+	p := running(t, 17)
+	p.orderReplica(nil)
+	p.waitRunning(grant.Standby)
+	at := p.sql("SELECT pg_last_wal_replay_lsn()")
+	p.WriteFile(t, p.volume+"/pgdata/pg_wal/00000002.history", fmt.Appendf(nil, "1\t%s\tno recovery target specified\n", at), 0o600)
+	p.orderPrimary(2, 2)
+	p.wait("says why", func(s grant.State) bool {
+		return s.Server == grant.Standby && strings.Contains(s.Reason, "timeline 2 is used up")
+	})
+	if got := p.sql("SELECT pg_is_in_recovery()"); got != "t" {
+		t.Error("the server was promoted")
+	}
+	p.orderPrimary(3, 3)
+	p.waitRunning(grant.Writable)
+	if got := p.timeline(); got != "3" {
+		t.Errorf("timeline is %s, want 3", got)
 	}
 }

@@ -32,13 +32,13 @@ type life struct {
 	reload    bool             // files have changed and the server was not told yet
 	deriveAt  boottime.Instant // no try to derive keys and configuration before
 	signal    bool             // standby.signal, when it could last be looked for
+	before    uint32           // the newest timeline with a history, before the promotion
 	began     string           // why it was started as what it is
 	why       string           // why it is to end
 }
 
 // idle waits, with no server, until one is started. It returns nil when the container is to end.
 func (g *Guard) idle(ctx context.Context, signals <-chan os.Signal) *life {
-	defer g.unlock()
 	for ctx.Err() == nil {
 		action, reason := Next(Facts{
 			Now: boottime.Now(), Grant: g.grants.newest.Load(), Server: grant.Down, Terminating: g.end.asked, Retry: g.retry,
@@ -52,6 +52,8 @@ func (g *Guard) idle(ctx context.Context, signals <-chan os.Signal) *life {
 			if l != nil {
 				return l
 			}
+			// A free lock shows that nothing of ours touches the volume, so it is held only while something does.
+			g.unlock()
 			if err != nil {
 				g.failed("start server: " + err.Error())
 			} else {
@@ -59,8 +61,6 @@ func (g *Guard) idle(ctx context.Context, signals <-chan os.Signal) *life {
 			}
 			continue
 		}
-		// A free lock shows that nothing of ours touches the volume, so it is held only while something does.
-		g.unlock()
 		if g.trouble != "" && boottime.Now().Before(g.retry) {
 			reason = g.trouble // better kept in sight than the fact that a pause is made
 		}
@@ -99,13 +99,11 @@ func (g *Guard) prepare(ctx context.Context, signals <-chan os.Signal) (*seeding
 	}
 	done := make(chan struct{})
 	var r result
-	lock := g.lock
-	g.lock = nil // Prepare's from here on
 	go func() {
 		defer close(done)
 		r.err = g.reaper.Aside(func() (err error) {
 			r.ready, err = seeding.Prepare(ctx, seeding.Options{
-				Pod: g.config.Pod, Program: program, Report: g.report, Log: g.log, Lock: lock,
+				Pod: g.config.Pod, Program: program, Report: g.report, Log: g.log,
 			})
 			return err
 		})

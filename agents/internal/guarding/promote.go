@@ -10,7 +10,6 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/notes"
 	"github.com/pgspan/pgspan/agents/internal/pgdata"
-	"github.com/pgspan/pgspan/agents/internal/postmaster"
 )
 
 // promote makes the standby a primary, or leaves it a standby and says why. From the moment that it may have been told, it is treated as
@@ -76,6 +75,7 @@ func (g *Guard) ready(ctx context.Context, l *life, to grant.Grant) error {
 	if to.Timeline <= own {
 		return fmt.Errorf("timeline %d is used up: the server is on timeline %d, or a promotion to it was interrupted; a grant on a newer one is needed", to.Timeline, own)
 	}
+	l.before = data.HighestHistory
 	if err := pgdata.ReserveTimelines(g.paths.Data(), own, to.Timeline); err != nil {
 		return err
 	}
@@ -88,15 +88,18 @@ func (g *Guard) ready(ctx context.Context, l *life, to grant.Grant) error {
 	})
 }
 
-// promoted is called when a server that was told to promote has removed standby.signal: it opens now, or has opened.
+// promoted is called when a server that was told to promote has removed standby.signal: it opens now, or has opened. Which of that file and
+// the history of the new timeline comes first differs between PostgreSQL's versions.
 func (g *Guard) promoted(l *life) {
-	opened, err := postmaster.OpenedTimeline(g.paths.Data(), l.reign.Timeline)
+	opened, err := pgdata.HighestHistory(g.paths.Data())
 	switch {
 	case err != nil:
 		g.warn("look for the new timeline", err)
 		return
-	case !opened:
-		l.why = fmt.Sprintf("the server was promoted to another timeline than %d, which was granted", l.reign.Timeline)
+	case opened == l.before && opened != l.reign.Timeline:
+		return // not yet
+	case opened != l.reign.Timeline:
+		l.why = fmt.Sprintf("the server was promoted to timeline %d, granted is %d", opened, l.reign.Timeline)
 		g.log.Error("server is killed", "reason", l.why)
 		g.fence.Fire()
 		return

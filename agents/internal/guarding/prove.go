@@ -2,7 +2,6 @@ package guarding
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -18,7 +17,7 @@ const orphaned = "the server ended and left processes behind"
 const (
 	// orphans is how long backends have to notice that their postmaster is gone.
 	orphans = 200 * time.Millisecond
-	// again is how often the lock is tried.
+	// again is how often the lock is tested.
 	again = 10 * time.Millisecond
 )
 
@@ -40,7 +39,7 @@ func (g *Guard) prove(ctx context.Context, signals <-chan os.Signal, l *life) bo
 			g.fence.Kill()
 			fired = true
 		}
-		if g.tryLock() {
+		if g.free() {
 			g.buried(ctx, l)
 			return true
 		}
@@ -54,20 +53,14 @@ func (g *Guard) prove(ctx context.Context, signals <-chan os.Signal, l *life) bo
 	return false
 }
 
-// tryLock reports whether the volume's lock shows that no process of the server is left. It is guard's own then, unless another pod was
-// faster, which shows the same.
-func (g *Guard) tryLock() bool {
-	lock, err := volumelock.Try(g.paths.Lock(), g.config.Holder(program))
-	if err == nil {
-		g.lock = lock
-		return true
-	}
-	var held *volumelock.HeldError
-	if !errors.As(err, &held) {
-		g.warn("try the volume's lock", err)
+// free reports whether the volume's lock shows that no process of the server is left: nobody holds it, or another pod already does.
+func (g *Guard) free() bool {
+	free, holder, err := volumelock.Free(g.paths.Lock())
+	if err != nil {
+		g.warn("test the volume's lock", err)
 		return false
 	}
-	return held.Holder.UID != "" && held.Holder.UID != g.config.PodUID
+	return free || holder.UID != "" && holder.UID != g.config.PodUID
 }
 
 // buried reports the end of a server that was proven.

@@ -57,20 +57,6 @@ func TestStatusLine(t *testing.T) {
 	})
 }
 
-func TestTimelineIsOpenedByItsHistoryAndNotByItsReservation(t *testing.T) {
-	data := t.TempDir()
-	if err := os.Mkdir(filepath.Join(data, "pg_wal"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(data, "pg_wal", "0000000A.history"), "1\t0/3000000\tno recovery target specified\n")
-	write(t, filepath.Join(data, "pg_wal", "0000000B.history"), "")
-	for line, want := range map[uint32]bool{1: true, 9: false, 10: true, 11: false} {
-		if got, err := OpenedTimeline(data, line); got != want || err != nil {
-			t.Errorf("timeline %d: got %v, %v, want %v", line, got, err, want)
-		}
-	}
-}
-
 func TestCleanEnv(t *testing.T) {
 	got := CleanEnv([]string{"PATH=/bin", "PGDATA=/x", "PGOPTIONS=-c fsync=off", "PGSPAN_POD_NAME=p", "PG_MAJOR=17", "POSTGRES_PASSWORD=s", "LANG=C.UTF-8", "GDAL_DATA=/g=h"})
 	want := []string{"PATH=/bin", "LANG=C.UTF-8", "GDAL_DATA=/g=h"}

@@ -22,25 +22,6 @@ func (s *Server) Promote() error {
 	return s.signal("promote server", syscall.SIGUSR1)
 }
 
-// OpenedTimeline reports whether a promotion to line has got as far as writing its history file. Timeline 1 has none.
-func OpenedTimeline(data string, line uint32) (bool, error) {
-	if line == 1 {
-		return true, nil
-	}
-	st, err := os.Stat(historyFile(filepath.Join(data, "pg_wal"), line))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look for the history of timeline %d: %w", line, err)
-	}
-	return st.Size() > 0, nil
-}
-
-func historyFile(wal string, line uint32) string {
-	return filepath.Join(wal, fmt.Sprintf("%08X.history", line))
-}
-
 // HasStandbySignal reports whether the server in data is, or would be started as, a standby. The server removes the file at the end of a
 // promotion, whoever asked for it.
 func HasStandbySignal(data string) (bool, error) {
