@@ -27,11 +27,9 @@ func (s *site) syncAttachment(ctx context.Context, name string) error {
 
 func (s *site) attach(ctx context.Context, va *storagev1.VolumeAttachment, disk string) error {
 	// Before anything is mounted: without the finalizer the wish could be gone before the disk is taken away again.
+	// The change brings the object here once more, as it is then.
 	if !slices.Contains(va.Finalizers, attachedFinalizer) {
-		finalizers := append(slices.Clone(va.Finalizers), attachedFinalizer)
-		if err := s.setFinalizers(ctx, va, finalizers); err != nil {
-			return err
-		}
+		return s.setFinalizers(ctx, va, append(slices.Clone(va.Finalizers), attachedFinalizer))
 	}
 	path, err := s.store.Attach(ctx, disk, va.Spec.NodeName)
 	if err != nil {
@@ -68,7 +66,8 @@ func (s *site) detach(ctx context.Context, va *storagev1.VolumeAttachment, disk 
 	}
 	s.recheck(disk)
 	if fenced {
-		s.log.Warn("volume taken from a node that still used it", "volume", disk, "node", va.Spec.NodeName)
+		// The node, or a process that copied the machine's mounts while the disk was there.
+		s.log.Warn("volume detached by force, somebody still had it mounted", "volume", disk, "node", va.Spec.NodeName)
 		return nil
 	}
 	s.log.Info("volume detached", "volume", disk, "node", va.Spec.NodeName)

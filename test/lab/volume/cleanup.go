@@ -140,29 +140,37 @@ func detachAll(ctx context.Context, devices []string) error {
 }
 
 // holders names the processes that have one of the devices mounted. A tool that gave itself a copy of the machine's
-// mounts counts too; the devices come free by themselves when it ends.
+// mounts counts too; the devices come free by themselves when it ends. One with a root directory of its own may have
+// such a copy and does not show it, so those are named when no other is found.
 func holders(devices []string) string {
-	var found []string
 	tables, err := filepath.Glob("/proc/[0-9]*/mountinfo")
 	if err != nil {
 		return "processes that cannot be listed"
 	}
+	var found, hidden []string
 	for _, table := range tables {
+		process := filepath.Dir(table)
 		raw, err := os.ReadFile(table)
 		if err != nil {
 			continue // ended meanwhile
 		}
-		if !slices.ContainsFunc(devices, func(device string) bool { return strings.Contains(string(raw), " "+device+" ") }) {
-			continue
-		}
-		name, err := os.ReadFile(filepath.Join(filepath.Dir(table), "comm"))
+		comm, err := os.ReadFile(filepath.Join(process, "comm"))
 		if err != nil {
 			continue
 		}
-		found = append(found, filepath.Base(filepath.Dir(table))+" ("+strings.TrimSpace(string(name))+")")
+		name := filepath.Base(process) + " (" + strings.TrimSpace(string(comm)) + ")"
+		if slices.ContainsFunc(devices, func(device string) bool { return strings.Contains(string(raw), " "+device+" ") }) {
+			found = append(found, name)
+		}
+		if root, err := os.Readlink(filepath.Join(process, "root")); err == nil && root != "/" {
+			hidden = append(hidden, name)
+		}
 	}
-	if len(found) == 0 {
-		return "a process that is ending"
+	switch {
+	case len(found) > 0:
+		return strings.Join(found, ", ")
+	case len(hidden) > 0:
+		return "a process that does not show it, perhaps " + strings.Join(hidden, ", ")
 	}
-	return strings.Join(found, ", ")
+	return "a process that is ending"
 }
