@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,7 +37,7 @@ func (d *demo) install(ctx context.Context) error {
 
 // waitReady waits for every pod that the release's sets and Deployments ask for.
 func (d *demo) waitReady(ctx context.Context) error {
-	last := ""
+	said, saidAt := -1, time.Time{}
 	return cluster.Wait(ctx, "all pods are ready", func(ctx context.Context) (bool, string, error) {
 		want, err := d.wanted(ctx)
 		if err != nil {
@@ -57,10 +58,13 @@ func (d *demo) waitReady(ctx context.Context) error {
 				waiting = append(waiting, p.Name+" ("+why(p)+")")
 			}
 		}
-		seen := fmt.Sprintf("%d of %d ready; waiting for %s", ready, want, strings.Join(waiting, ", "))
-		if seen != last {
+		seen := fmt.Sprintf("%d of %d ready", ready, want)
+		if len(waiting) > 0 {
+			seen += "; waiting for " + strings.Join(waiting, ", ")
+		}
+		if ready != said || time.Since(saidAt) > 5*time.Second {
 			fmt.Println("  ", seen)
-			last = seen
+			said, saidAt = ready, time.Now()
 		}
 		return ready == want && len(waiting) == 0, seen, nil
 	})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"sort"
 	"strings"
 	"time"
 
@@ -70,8 +69,8 @@ func (d *demo) readAndWrite(ctx context.Context) error {
 		}
 		for range each {
 			var where string
-			const query = `select case when pg_is_in_recovery() then 'replica ' else 'primary ' end || host(inet_server_addr())
-                from package where name = 'libc6' limit 1`
+			// Not pg_is_in_recovery(): it is volatile, so pgpool takes the query for a write.
+			const query = `select host(inet_server_addr()) from package where name = 'libc6'`
 			if err := conn.QueryRow(ctx, query).Scan(&where); err != nil {
 				conn.Close(ctx)
 				return fmt.Errorf("read: %w", err)
@@ -81,8 +80,12 @@ func (d *demo) readAndWrite(ctx context.Context) error {
 		conn.Close(ctx)
 	}
 	fmt.Printf("   %d reads of %d sessions went to:\n", sessions*each, sessions)
-	for _, where := range sorted(reads) {
-		fmt.Printf("     %-28s %d\n", where, reads[where])
+	pods, err := d.s.Pods(ctx, namespace, selector+",pgspan.io/role")
+	if err != nil {
+		return err
+	}
+	for _, p := range pods {
+		fmt.Printf("     %-14s %-8s %d\n", p.Name, p.Labels["pgspan.io/role"], reads[p.Status.PodIP])
 	}
 
 	conn, err := d.app.Connect(ctx)
@@ -167,13 +170,4 @@ func (d *demo) showAgain(ctx context.Context) error {
 	}
 	fmt.Println("   nothing is missing")
 	return d.show(ctx)
-}
-
-func sorted(m map[string]int) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }
