@@ -204,6 +204,12 @@ func TestReplicaFollowsAnotherUpstreamWithoutARestart(t *testing.T) {
 			return err == nil && strings.Contains(got, host)
 		})
 	}
+	newer := epoch.Epoch{Site: 1, Local: 2}
+	p.order(func(g *grant.Grant) { g.Epoch = newer })
+	eventually(t, "the volume notes the newer epoch", func() bool {
+		note, _, err := notes.ReadMember(p.paths())
+		return err == nil && note.HighestEpoch == newer
+	})
 	p.orderReplica(nil) // a vote: the receiver goes
 	eventually(t, "the server has let go", func() bool { got, err := p.trySQL("SHOW primary_conninfo"); return err == nil && got == "" })
 	if p.postmaster() != postmaster {

@@ -9,6 +9,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/derive"
 	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/notes"
 	"github.com/pgspan/pgspan/agents/internal/postmaster"
 	"github.com/pgspan/pgspan/agents/internal/settings"
 )
@@ -21,6 +22,7 @@ func (g *Guard) attend(ctx context.Context, signals <-chan os.Signal, l *life) {
 		}
 		g.look(l)
 		newest := g.grants.newest.Load()
+		g.note(l, newest)
 		action, reason := Next(g.facts(l, newest))
 		switch action {
 		case Follow:
@@ -39,8 +41,33 @@ func (g *Guard) attend(ctx context.Context, signals <-chan os.Signal, l *life) {
 		}
 		g.reload(l)
 		g.tell(l, reason)
-		g.wait(ctx, signals, l.server.Done(), turn)
+		longest := turn
+		if l.accepting && !l.stopping && l.kind != grant.Promoting && !l.reload {
+			longest = calm
+		}
+		g.wait(ctx, signals, l.server.Done(), longest)
 	}
+}
+
+// note keeps the newest epoch that was seen on the volume, before it is acted upon (SAFETY D12). Starts and promotions note it too, and
+// cannot go on without; a standby that merely follows does, and the note is tried again.
+func (g *Guard) note(l *life, newest *grant.Grant) {
+	if newest == nil || newest.Epoch.Compare(l.ready.Note.HighestEpoch) <= 0 {
+		return
+	}
+	note, err := notes.Update(g.paths, func(m *notes.Member) { m.See(newest.Epoch) })
+	if err != nil {
+		g.warn("note the epoch", err)
+		return
+	}
+	l.ready.Note = note
+	g.report.Update(func(s *grant.State) {
+		if s.Volume != nil {
+			v := *s.Volume
+			v.HighestEpoch = note.HighestEpoch
+			s.Volume = &v
+		}
+	})
 }
 
 func (g *Guard) facts(l *life, newest *grant.Grant) Facts {

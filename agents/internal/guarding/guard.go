@@ -24,8 +24,12 @@ import (
 // program is how guard signs what it writes.
 const program = "guard"
 
-// turn is the longest time between two looks at the facts.
-const turn = 100 * time.Millisecond
+const (
+	// turn is the longest time between two looks at the facts while something is under way.
+	turn = 100 * time.Millisecond
+	// calm is the same when nothing is: what matters then wakes guard by itself.
+	calm = 500 * time.Millisecond
+)
 
 // Guard runs one server.
 type Guard struct {
@@ -125,7 +129,7 @@ func (g *Guard) Alive() bool { return g.fence.Age() < time.Second }
 // tellOfKills reports SIGKILL to all even when the rest of guard hangs in a call to a dead volume: keeper may let the lease lapse with
 // the lock still held only then (SAFETY D11).
 func (g *Guard) tellOfKills(ctx context.Context) {
-	tick := time.NewTicker(poll)
+	tick := time.NewTicker(calm / 2)
 	defer tick.Stop()
 	for {
 		select {

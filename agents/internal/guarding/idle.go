@@ -65,7 +65,7 @@ func (g *Guard) idle(ctx context.Context, signals <-chan os.Signal) *life {
 			reason = g.trouble // better kept in sight than the fact that a pause is made
 		}
 		g.say(g.down(), grant.Down, reason)
-		g.wait(ctx, signals, nil, turn)
+		g.wait(ctx, signals, nil, calm)
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func nextStandby(f Facts, g grant.Grant) (Action, string) {
 		return Stay, "is not promoted: " + f.Hold
 	case left < f.FenceAfter/2:
 		// A promotion cannot be taken back (SAFETY D15): with little time left it would most likely end under SIGKILL.
-		return Stay, fmt.Sprintf("is not promoted: the grant has %v left, half of %v is the least", left.Round(time.Millisecond), f.FenceAfter)
+		return Stay, fmt.Sprintf("is not promoted: the grant has less left than half of %v", f.FenceAfter)
 	}
 	return Promote, g.Reason
 }

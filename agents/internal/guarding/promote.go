@@ -24,9 +24,14 @@ func (g *Guard) promote(ctx context.Context, l *life, to grant.Grant) {
 	g.grants.begin(l.reign, to)
 	g.say(l.phase(), l.kind, to.Reason)
 
-	// The volume may have been slow. The last look at the clock is here, with the fence armed already.
-	if left := g.fence.Deadline().Sub(boottime.Now()); left < g.config.FenceAfter/2 {
-		g.callOff(ctx, l, to.Seq, left)
+	// The volume may have been slow. The last look at the clock, and at the grant, is here, with the fence armed already.
+	newest := g.grants.newest.Load()
+	switch left := g.fence.Deadline().Sub(boottime.Now()); {
+	case newest.Role != grant.Primary || reignOf(*newest) != l.reign:
+		g.callOff(ctx, l, to.Seq, "the grant has changed")
+		return
+	case left < g.config.FenceAfter/2:
+		g.callOff(ctx, l, to.Seq, "the volume was slow: too little of the grant is left")
 		return
 	}
 	if err := l.server.Promote(); err != nil {
@@ -40,16 +45,15 @@ func (g *Guard) promote(ctx context.Context, l *life, to grant.Grant) {
 }
 
 // callOff undoes what promote has done before the server was told.
-func (g *Guard) callOff(ctx context.Context, l *life, seq uint64, left time.Duration) {
+func (g *Guard) callOff(ctx context.Context, l *life, seq uint64, why string) {
 	if _, err := g.fence.Disarm(ctx); err != nil {
 		return // ctx has ended: so does guard
 	}
 	g.grants.end()
 	g.fence.Target(l.server.PID())
 	l.kind, l.reign = grant.Standby, Reign{}
-	err := fmt.Errorf("the volume was slow: only %v of the grant were left", left.Round(time.Millisecond))
-	l.hold, l.holdSeq = err.Error(), seq
-	g.warn("promote server", err)
+	l.hold, l.holdSeq = why, seq
+	g.log.Warn("promotion called off", "reason", why)
 }
 
 // ready puts on disk what must be there before a promotion: the timeline forced to the granted one (SAFETY rule 14), and the note that
