@@ -66,13 +66,13 @@ func parseList(out string) map[string]string {
 // is common where there is no server, and its builder without buildx knows one architecture only.
 func Detect(ctx context.Context, run Runner) (Engine, error) {
 	if run.Has("docker") && run.Do(ctx, "docker", "info") == nil && run.Do(ctx, "docker", "buildx", "version") == nil {
-		return &docker{run}, nil
+		return &remembering{Engine: &docker{run}}, nil
 	}
 	if run.Has("podman") {
-		return &containers{run: run, program: "podman", build: "build"}, nil
+		return &remembering{Engine: &containers{run: run, program: "podman", build: "build"}}, nil
 	}
 	if run.Has("buildah") {
-		return &containers{run: run, program: "buildah", build: "bud"}, nil
+		return &remembering{Engine: &containers{run: run, program: "buildah", build: "bud"}}, nil
 	}
 	return nil, ErrNone
 }
