@@ -32,7 +32,8 @@ type Bases struct {
 	// Say gets one line for each thing that takes time.
 	Say func(format string, args ...any)
 
-	done map[string]string
+	done    map[string]string
+	mirrors *MirrorSet
 }
 
 // Ensure returns the name of an image of a Debian suite that the engine has in its store.
@@ -52,10 +53,14 @@ func (b *Bases) Ensure(ctx context.Context, suite string) (string, error) {
 }
 
 func (b *Bases) ensure(ctx context.Context, suite string) (string, error) {
-	mirrors, err := Mirrors(ctx, b.Run)
-	if err != nil {
-		return "", err
+	if b.mirrors == nil {
+		found, err := Mirrors(ctx, b.Run)
+		if err != nil {
+			return "", err
+		}
+		b.mirrors = &found
 	}
+	mirrors := *b.mirrors
 	inputs := recipe.NewInputs()
 	for _, arg := range bootstrapArgs(suite, "", mirrors) {
 		inputs.Add("arg", arg)
