@@ -131,7 +131,7 @@ func (r *Root) start(c Command) (*Process, error) {
 	cmd.WaitDelay = 5 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Chroot:       r.Dir,
-		Cloneflags:   syscall.CLONE_NEWPID,
+		Cloneflags:   syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC,
 		Unshareflags: syscall.CLONE_NEWNS,
 		Setpgid:      true, // Ctrl-C is for the test binary, which then decides
 		Pdeathsig:    syscall.SIGKILL,

@@ -2,7 +2,6 @@ package pgtest
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -220,83 +219,4 @@ func (r *Root) Chown(t testing.TB, inside string, uid, gid int) {
 	if err != nil {
 		t.Fatalf("chown %s: %v", inside, err)
 	}
-}
-
-// WriteFile lays down a file owned by the images' user. path is an inside path; parent directories are made.
-func (r *Root) WriteFile(t testing.TB, path string, content []byte, mode os.FileMode) {
-	t.Helper()
-	outside := r.Outside(path)
-	if err := r.mkdirAll(filepath.Dir(path)); err != nil {
-		t.Fatalf("make the directory of %s: %v", path, err)
-	}
-	if err := os.WriteFile(outside, content, mode); err != nil {
-		t.Fatalf("write %s: %v", path, err)
-	}
-	// WriteFile leaves the mode of a file that was there, and the umask has taken its share of a new one.
-	if err := os.Chmod(outside, mode); err != nil {
-		t.Fatalf("set the mode of %s: %v", path, err)
-	}
-	if err := os.Chown(outside, UID, GID); err != nil {
-		t.Fatalf("give %s to the server's user: %v", path, err)
-	}
-}
-
-// mkdirAll makes the missing directories of an inside path, each owned by the images' user.
-func (r *Root) mkdirAll(path string) error {
-	outside := r.Outside(path)
-	if _, err := os.Stat(outside); err == nil {
-		return nil
-	}
-	if err := r.mkdirAll(filepath.Dir(path)); err != nil {
-		return err
-	}
-	if err := os.Mkdir(outside, 0o700); err != nil {
-		return err
-	}
-	return os.Chown(outside, UID, GID)
-}
-
-// ReadFile reads a file by its inside path.
-func (r *Root) ReadFile(t testing.TB, path string) []byte {
-	t.Helper()
-	content, err := os.ReadFile(r.Outside(path))
-	if err != nil {
-		t.Fatalf("read %s: %v", path, err)
-	}
-	return content
-}
-
-// Install copies a static program into the root file system and returns its inside path. See Build.
-func (r *Root) Install(t testing.TB, outside string) string {
-	t.Helper()
-	dir, err := os.MkdirTemp(r.Outside(r.run), "b")
-	if err != nil {
-		t.Fatalf("make a directory for a program: %v", err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatalf("open the directory of a program: %v", err)
-	}
-	target := filepath.Join(dir, filepath.Base(outside))
-	if err := copyFile(outside, target, 0o755); err != nil {
-		t.Fatalf("install %s: %v", outside, err)
-	}
-	return r.Inside(target)
-}
-
-func copyFile(from, to string, mode os.FileMode) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
 }
