@@ -2,8 +2,8 @@
 //
 // The servers come out of the root file systems of our own images, which `make images` leaves in the user's cache. Each
 // process is started in a small container of its own making: chroot into the image, its own process ids (it is PID 1, as
-// in a pod) and System V IPC, its own mounts with /proc and /dev/shm, and the image's user instead of root. Volumes are directories inside
-// the root file system, so two "pods" can be given the same one, which is what tests of locking need.
+// in a pod) and System V IPC, its own mounts with /proc and /dev/shm, and the image's user instead of root. Volumes are
+// directories inside the root file system, so two "pods" can be given the same one, which is what tests of locking need.
 //
 //	func TestReplicaFollows(t *testing.T) {
 //		for _, major := range pgtest.Majors(t) {
