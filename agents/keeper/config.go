@@ -122,6 +122,6 @@ func (c config) options(version string, log *slog.Logger) (keeping.Options, erro
 		BornPrimary: c.BornAs == "primary", Adopt: c.Adopt, SlotTTL: c.SlotTTL,
 		Timing:  lease.Timing{Duration: c.LeaseDuration, FenceAfter: c.FenceAfter, Renew: c.RenewEvery},
 		Control: c.Control, Socket: c.Socket, Settings: c.Settings, TLS: c.TLS, Users: c.Users,
-		Volume: c.Volume, Lock: keeping.LockFile(c.Volume), Lease: leases, API: api, Log: log,
+		Volume: c.Volume, Lease: leases, API: api, Log: log,
 	}, nil
 }

@@ -100,7 +100,7 @@ const (
 	Create
 	// Take replaces the record by one of the next epoch.
 	Take
-	// Release gives the record back with Record.LSN as the final position, once the volume's lock is proven free.
+	// Release gives the record back with the final position, once the volume's lock is taken and the shutdown was clean.
 	Release
 )
 

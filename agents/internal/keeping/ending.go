@@ -9,39 +9,50 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgspan/pgspan/agents/internal/controlfile"
 	"github.com/pgspan/pgspan/agents/internal/judge"
-	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/layout"
 )
 
 // end finishes a drained keeper. The grant to stop is written by now. guard takes the volume's lock before it reads the grant, so a lock that
 // is held here means: no server process is left, and none starts any more (SAFETY rules 6 and 7). Only then is the record released.
 func (k *Keeper) end(ctx context.Context, v judge.Verdict) error {
-	free, err := holdLock(k.o.Lock)
+	free, err := holdLock(layout.In(k.o.Volume).Lock())
 	if err != nil {
 		return fmt.Errorf("prove the server stopped: %w", err)
 	}
 	defer free()
 	if v.Do == judge.Release {
-		k.release(ctx, v.Record.LSN)
+		k.release(ctx, v.Record.SystemID)
 	}
 	k.log.Info("ended", "reason", v.Reason)
 	k.endOnce.Do(func() { close(k.ended) })
 	return nil
 }
 
-// release gives the record back. A release that fails is no reason to stay: the lease runs out.
-func (k *Keeper) release(ctx context.Context, final lsn.LSN) {
+// release gives the record back with the position of the shutdown checkpoint. A release that fails, or that has no such position to tell, is no
+// reason to stay: the lease runs out.
+func (k *Keeper) release(ctx context.Context, systemID string) {
 	l := k.loop.Load()
 	if l == nil {
 		return
 	}
+	c, err := controlfile.Read(layout.In(k.o.Volume).Data())
+	switch {
+	case err != nil:
+		k.log.Warn("record not released, it runs out by itself", "error", err)
+		return
+	case c.State != controlfile.ShutDown || c.SystemID != systemID:
+		k.log.Info("record not released, it runs out by itself", "reason", "the server was not shut down cleanly")
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
-	if err := l.Release(ctx, final); err != nil {
+	if err := l.Release(ctx, c.Checkpoint); err != nil {
 		k.log.Warn("record not released, it runs out by itself", "error", err)
 		return
 	}
-	k.log.Info("record released", "lsn", final.String())
+	k.log.Info("record released", "lsn", c.Checkpoint.String())
 }
 
 var errHeld = errors.New("a server process, or guard, still holds the volume's lock")

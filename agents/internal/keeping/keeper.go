@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,8 +37,8 @@ type Options struct {
 	SlotTTL     time.Duration
 
 	Control, Socket, Settings, TLS, Users string
-	// Lock is the file whose flock says that some process tree owns the volume; Volume is where that volume is mounted.
-	Lock, Volume string
+	// Volume is where the pod's volume is mounted, read-only.
+	Volume string
 
 	// Lease and API are two clients, so that a slow list never delays a renewal.
 	Lease, API *kube.Client
@@ -212,6 +211,3 @@ func (k *Keeper) Alive() error {
 
 // claimName is the pod's volume claim, as a StatefulSet names it.
 func claimName(pod string) string { return "data-" + pod }
-
-// LockFile is the lock below a mounted volume.
-func LockFile(volume string) string { return filepath.Join(volume, "notes", "lock") }

@@ -49,6 +49,9 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		}
 		s, err := o.Status(ctx)
 		if err != nil {
+			if k.look().state.Phase != grant.Running {
+				return nil // it starts, or ends: no answer is what is expected
+			}
 			return err
 		}
 		now := boottime.Now()
