@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/test/lab/volume"
+	"github.com/pgspan/pgspan/test/lab/volume/privatemounts"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 )
+
+func TestMain(m *testing.M) { os.Exit(privatemounts.Main(m)) }
 
 // newSite runs a provisioner on real disks, for a cluster that is only its API's memory.
 func newSite(t *testing.T, before func(*volume.Store)) (*fake.Clientset, *volume.Store) {
@@ -235,7 +238,7 @@ func TestFind(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { must(t, store.Close(context.Background())) })
 	for _, v := range [][4]string{
-		{"old", "a", "default", "data-0"}, {"new", "a", "default", "data-0"}, {"shop", "a", "shop", "data-0"}, {"b", "b", "default", "data-0"},
+		{"1-old", "a", "default", "data-0"}, {"2-new", "a", "default", "data-0"}, {"shop", "a", "shop", "data-0"}, {"b", "b", "default", "data-0"},
 	} {
 		_, err := store.Create(t.Context(), volume.Spec{Name: v[0], Bytes: volume.LeastBytes, Labels: map[string]string{
 			siteLabel: v[1], namespaceLabel: v[2], claimLabel: v[3],
@@ -243,7 +246,7 @@ func TestFind(t *testing.T) {
 		must(t, err)
 	}
 	for name, c := range map[string]struct{ site, claim, want, err string }{
-		"namespace_default":  {"a", "data-0", "new", ""},
+		"namespace_default":  {"a", "data-0", "2-new", ""},
 		"namespace_named":    {"a", "shop/data-0", "shop", ""},
 		"the_other_site":     {"b", "default/data-0", "b", ""},
 		"no_such_claim":      {"a", "data-1", "", "it has default/data-0, shop/data-0"},

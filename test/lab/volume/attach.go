@@ -86,7 +86,7 @@ func (s *Store) mount(ctx context.Context, r record) error {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return fmt.Errorf("mount %s: %w", r.Name, err)
 	}
-	device, err := mountImage(ctx, s.volumes.image(r.Name), loopName(s.dir, r.Name), path, "")
+	device, err := mountImage(s.volumes.image(r.Name), loopName(s.dir, r.Name), path, "")
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (s *Store) mount(ctx context.Context, r record) error {
 
 // mountImage mounts an image by a loop device of that name. A device that has it already is used again: where another
 // mount namespace still holds the file system, a second device would be a second file system on the same blocks.
-func mountImage(ctx context.Context, image, name, path, options string) (string, error) {
+func mountImage(image, name, path, options string) (string, error) {
 	devices, err := loopsNamed(name)
 	if err != nil {
 		return "", err
@@ -123,11 +123,8 @@ func mountImage(ctx context.Context, image, name, path, options string) (string,
 	if err != nil {
 		return "", err
 	}
-	if err := mountXFS(device, path, options); err != nil {
-		_, detachErr := detachLoop(ctx, device)
-		return "", errors.Join(err, detachErr)
-	}
-	return device, nil
+	defer device.Close()
+	return device.Name(), mountXFS(device.Name(), path, options)
 }
 
 // unmount unmounts the volume and frees its loop devices, by force where somebody else still has it mounted. It looks

@@ -37,51 +37,48 @@ func shortHash(s string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// attachLoop gives the image a free loop device with direct I/O, so that pages are not cached twice.
-func attachLoop(image, name string) (string, error) {
+// attachLoop gives the image a free loop device with direct I/O, so that pages are not cached twice. The device comes
+// free by itself with its last user, also when a whole mount namespace goes at once; until it is mounted, the caller is
+// the only user and must hold the file.
+func attachLoop(image, name string) (*os.File, error) {
 	backing, err := os.OpenFile(image, os.O_RDWR, 0)
 	if err != nil {
-		return "", fmt.Errorf("attach loop device: %w", err)
+		return nil, fmt.Errorf("attach loop device: %w", err)
 	}
 	defer backing.Close()
 	control, err := os.OpenFile(loopControl, os.O_RDWR, 0)
 	if err != nil {
-		return "", fmt.Errorf("attach loop device: %w", err)
+		return nil, fmt.Errorf("attach loop device: %w", err)
 	}
 	defer control.Close()
 
 	// The sector size is said outright: left to itself the kernel makes it larger for a file with shared blocks, and
 	// a clone could not be mounted.
 	config := unix.LoopConfig{
-		Fd: uint32(backing.Fd()), Size: blockBytes, Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_DIRECT_IO},
+		Fd: uint32(backing.Fd()), Size: blockBytes,
+		Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_DIRECT_IO | unix.LO_FLAGS_AUTOCLEAR},
 	}
 	copy(config.Info.File_name[:], name)
 	for range 50 {
 		number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 		if err != nil {
-			return "", fmt.Errorf("find a free loop device: %w", err)
+			return nil, fmt.Errorf("find a free loop device: %w", err)
 		}
-		device := "/dev/loop" + strconv.Itoa(number)
-		err = configureLoop(device, &config)
-		// Somebody else took it between the two calls.
-		if errors.Is(err, unix.EBUSY) {
-			continue
-		}
+		device, err := os.OpenFile("/dev/loop"+strconv.Itoa(number), os.O_RDWR, 0)
 		if err != nil {
-			return "", fmt.Errorf("attach %s to %s: %w", image, device, err)
+			return nil, fmt.Errorf("attach %s: %w", image, err)
 		}
-		return device, nil
+		err = unix.IoctlLoopConfigure(int(device.Fd()), &config)
+		if err == nil {
+			return device, nil
+		}
+		device.Close()
+		// Otherwise somebody else took it between the two calls.
+		if !errors.Is(err, unix.EBUSY) {
+			return nil, fmt.Errorf("attach %s to %s: %w", image, device.Name(), err)
+		}
 	}
-	return "", fmt.Errorf("attach %s: every free loop device was taken by others", image)
-}
-
-func configureLoop(device string, config *unix.LoopConfig) error {
-	f, err := os.OpenFile(device, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return unix.IoctlLoopConfigure(int(f.Fd()), config)
+	return nil, fmt.Errorf("attach %s: every free loop device was taken by others", image)
 }
 
 // resizeLoop makes the device as large as its image has become.

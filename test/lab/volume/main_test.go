@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pgspan/pgspan/test/lab/volume/privatemounts"
 )
 
 // killedStore is the directory of a process that opens a store, breaks its volumes and waits to be killed.
@@ -24,7 +26,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	os.Exit(m.Run())
+	os.Exit(privatemounts.Main(m))
 }
 
 func breakAndWait(ctx context.Context, dir string) error {

@@ -129,7 +129,7 @@ func openPool(ctx context.Context, dir string) (fresh bool, err error) {
 		}
 	}
 	// discard gives the space of deleted volumes back to the disk below.
-	if _, err := mountImage(ctx, poolImage(dir), loopName(dir, poolLoop), poolDir(dir), "discard"); err != nil {
+	if _, err := mountImage(poolImage(dir), loopName(dir, poolLoop), poolDir(dir), "discard"); err != nil {
 		return false, err
 	}
 	return true, nil
