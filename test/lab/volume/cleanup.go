@@ -93,13 +93,17 @@ func release(ctx context.Context, dir string) error {
 		}
 	}
 	volumes := slices.DeleteFunc(loops, func(device string) bool { return slices.Contains(pool, device) })
-	all = append(all, detachAll(ctx, volumes))
+	held := detachAll(ctx, volumes, lastHolderWait)
+	wait := lastHolderWait
+	if held != nil {
+		wait = 0 // the pool is held by the volumes in it
+	}
 	for _, m := range mounts {
 		if isPool(m) {
 			all = append(all, unmount(m.Mountpoint))
 		}
 	}
-	return errors.Join(append(all, detachAll(ctx, pool))...)
+	return errors.Join(append(all, held, detachAll(ctx, pool, wait))...)
 }
 
 func unthrottle(loops []string) error {
@@ -118,9 +122,9 @@ func unthrottle(loops []string) error {
 }
 
 // detachAll frees the loop devices and says which are still held by somebody's mounts.
-func detachAll(ctx context.Context, devices []string) error {
+func detachAll(ctx context.Context, devices []string, wait time.Duration) error {
 	var held []string
-	free, err := waitFor(ctx, lastHolderWait, func() (bool, error) {
+	free, err := waitFor(ctx, wait, func() (bool, error) {
 		held = held[:0]
 		for _, device := range devices {
 			gone, err := detachLoop(ctx, device)
