@@ -60,6 +60,11 @@ func Inspect(ctx context.Context, tools pgtools.Tools, dir string) (Facts, error
 	}
 	f := Facts{Exists: true, Mode: info.Mode().Perm(), UID: owner(info)}
 	names, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		// It is somebody else's. That is all there is to know, and it is enough to judge by.
+		f.ControlProblem = err.Error()
+		return f, nil
+	}
 	if err != nil {
 		return Facts{}, fmt.Errorf("inspect data directory: %w", err)
 	}

@@ -282,3 +282,18 @@ func TestStalePostmasterPIDIsRemoved(t *testing.T) {
 		t.Error("it is still there")
 	}
 }
+
+func TestDirectoryOfAnotherUserIsAFact(t *testing.T) {
+	root := pgtest.OpenRoot(t, 17)
+	dir := root.TempDir(t)
+	root.Chown(t, dir, 26, 26)
+	// The test runs as root, which may read everything; what any other user meets is met in a process of its own.
+	out, err := root.Run(pgtest.Command{Path: "ls", Args: []string{dir}})
+	if err == nil {
+		t.Fatalf("the directory can be read: %s", out)
+	}
+	f, err := Inspect(t.Context(), pgtools.Tools{}, root.Outside(dir))
+	if err != nil || f.UID != 26 {
+		t.Errorf("got %+v %v, want the owner", f, err)
+	}
+}

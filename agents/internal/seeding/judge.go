@@ -43,7 +43,7 @@ func (s *seeder) judge(ctx context.Context) (*Ready, *task) {
 		st.Plan, st.Volume, st.Reason = string(p.Do), found, p.Sentence()
 		switch p.Do {
 		case plan.Keep:
-			// The phase is the caller's: it is about to start a server, or to end.
+			st.Phase = grant.Waiting // for the caller, which is about to start a server or to end
 		case plan.Init, plan.Clone:
 			st.Phase = grant.Seeding
 		case plan.Refuse:
