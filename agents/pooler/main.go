@@ -1,7 +1,11 @@
 // Pooler runs pgpool-II in its container. It makes pgpool's files from the chart's values and the users' Secrets, keeps them in step
-// with both, and gives pgpool only the replicas for the time in which there is no primary, so that reads go on.
+// with both, and is pgpool's way to the servers: over verified TLS, with limits of time, and to the replicas alone while there is no
+// primary, so that reads go on.
 //
 // "pooler -install DIR" copies the program into DIR, for an init container of the agents image.
+//
+// SIGTERM ends it: for 2 s it goes on as before, until every node's Service rules have been told; then no session is begun, those that
+// are in a query or transaction get PGSPAN_STOP_TIMEOUT to end it, and 3 s later at the latest all is over.
 //
 // Its environment:
 //
@@ -12,8 +16,8 @@
 //	PGSPAN_CONF              memory directory for pgpool's files (default /pgspan/conf)
 //	PGSPAN_KEYS              memory directory for keys as pgpool accepts them (default /pgspan/keys)
 //	PGSPAN_SOCKET            memory directory for sockets and the pid file (default /pgspan/socket)
-//	PGSPAN_PRIMARY_PATIENCE  how long the primary may be away before reads are moved to the replicas alone (default 3s)
-//	PGSPAN_STOP_TIMEOUT      how long pgpool may take to stop before it is killed (default 10s)
+//	PGSPAN_PRIMARY_PATIENCE  how long the primary may be away before sessions are given the replicas alone (default 3s)
+//	PGSPAN_STOP_TIMEOUT      how long transactions may take to end when pgpool stops, or restarts for a new certificate (default 10s)
 //	PGSPAN_LOG_LEVEL         debug, info, warn, error (default info)
 package main
 
@@ -33,17 +37,18 @@ import (
 func main() {
 	install := flag.String("install", "", "copy this program into the directory and exit")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	err := func() error {
-		if *install != "" {
-			return pgpool.Install(*install)
-		}
-		return pgpool.Main(ctx)
-	}()
-	if err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(os.Stderr, err)
+	if err := run(*install); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "pooler:", err)
 		slog.Error("pooler ends", "error", err)
 		os.Exit(1)
 	}
+}
+
+func run(install string) error {
+	if install != "" {
+		return pgpool.Install(install)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return pgpool.Main(ctx)
 }

@@ -2,6 +2,7 @@ package pgpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/kelseyhightower/envconfig"
 
-	"github.com/pgspan/pgspan/agents/internal/keys"
 	"github.com/pgspan/pgspan/agents/internal/reaper"
 )
 
@@ -25,9 +25,21 @@ type environment struct {
 	Conf        string        `envconfig:"PGSPAN_CONF" default:"/pgspan/conf" desc:"memory directory of pgpool's files"`
 	Keys        string        `envconfig:"PGSPAN_KEYS" default:"/pgspan/keys" desc:"memory directory of keys as pgpool accepts them"`
 	Socket      string        `envconfig:"PGSPAN_SOCKET" default:"/pgspan/socket" desc:"memory directory of sockets and the pid file"`
-	Patience    time.Duration `envconfig:"PGSPAN_PRIMARY_PATIENCE" default:"3s" desc:"how long the primary may be away before reads are moved"`
-	StopTimeout time.Duration `envconfig:"PGSPAN_STOP_TIMEOUT" default:"10s" desc:"how long pgpool may take to stop"`
+	Patience    time.Duration `envconfig:"PGSPAN_PRIMARY_PATIENCE" default:"3s" desc:"how long the primary may be away before sessions are given the replicas alone"`
+	StopTimeout time.Duration `envconfig:"PGSPAN_STOP_TIMEOUT" default:"10s" desc:"how long transactions may take to end when pgpool stops"`
 	LogLevel    slog.Level    `envconfig:"PGSPAN_LOG_LEVEL" default:"info" desc:"debug, info, warn, error"`
+}
+
+// Validate reports every setting that cannot work.
+func (e environment) Validate() error {
+	var problems []error
+	if e.Patience < 0 {
+		problems = append(problems, fmt.Errorf("PGSPAN_PRIMARY_PATIENCE is %s: want 0 or more", e.Patience))
+	}
+	if e.StopTimeout < 0 {
+		problems = append(problems, fmt.Errorf("PGSPAN_STOP_TIMEOUT is %s: want 0 or more", e.StopTimeout))
+	}
+	return errors.Join(problems...)
 }
 
 // Main is the pooler's program: it returns when ctx ends, or with the reason why pgpool cannot run.
@@ -35,6 +47,9 @@ func Main(ctx context.Context) error {
 	var e environment
 	if err := envconfig.Process("", &e); err != nil {
 		return fmt.Errorf("read environment: %w", err)
+	}
+	if err := e.Validate(); err != nil {
+		return err
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: e.LogLevel, ReplaceAttr: utc}))
 	slog.SetDefault(log)
@@ -49,12 +64,10 @@ func Main(ctx context.Context) error {
 	dead := reaper.New()
 	go dead.Run(context.WithoutCancel(ctx)) // it must see pgpool end after the signal to stop
 	run := Runner{
-		Program: program, Config: config, Users: e.Users, Places: Places{Conf: e.Conf, Keys: e.Keys, Socket: e.Socket},
-		PlaceKeys: func() (bool, error) {
-			r, err := keys.Place(e.TLS, e.Keys, keys.Pooler(), time.Now())
-			return r.Changed, err
-		},
-		Patience: e.Patience, Look: time.Second, StopWithin: e.StopTimeout, Reaper: dead, Log: log,
+		Program: program, Config: config, Users: e.Users, TLS: e.TLS,
+		Places:   Places{Conf: e.Conf, Keys: e.Keys, Socket: e.Socket},
+		Patience: e.Patience, Look: time.Second, Refresh: 2 * time.Second, StopWithin: e.StopTimeout,
+		Reaper: dead, Log: log,
 	}
 	return run.Run(ctx)
 }
