@@ -23,6 +23,13 @@ type Binaries struct {
 // Path is where a program is.
 func (b Binaries) Path(program string) string { return filepath.Join(b.Dir, program) }
 
+// Versions names what clusters are made of. The pods' own programs, the last part of the folder's name, are left out:
+// their images can be pushed to a lab that runs.
+func (b Binaries) Versions() string {
+	name := filepath.Base(b.Dir)
+	return name[:max(strings.LastIndex(name, "-"), 0)]
+}
+
 // CacheDir is where built programs are kept for all clones of this user.
 func CacheDir() (string, error) {
 	base, err := os.UserCacheDir()

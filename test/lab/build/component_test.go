@@ -81,6 +81,28 @@ func TestMissingInputIsAnError(t *testing.T) {
 	}
 }
 
+func TestVersionsLeaveOutThePodsOwnPrograms(t *testing.T) {
+	old := Binaries{Dir: "/cache/set/aaa-bbb-111"}
+	for name, c := range map[string]struct {
+		dir  string
+		same bool
+	}{
+		"only_probe_changed": {"/cache/set/aaa-bbb-222", true},
+		"kubelet_changed":    {"/cache/set/aaa-ccc-111", false},
+		"nothing_is_known":   {"", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := (Binaries{Dir: c.dir}).Versions() == old.Versions(); got != c.same {
+				t.Errorf("got same=%v, want %v", got, c.same)
+			}
+		})
+	}
+	all := components()
+	if last := all[len(all)-1]; last.dir != "." {
+		t.Errorf("the last component is %s, want the pods' own programs", last.name)
+	}
+}
+
 func TestProgramName(t *testing.T) {
 	for pkg, want := range map[string]string{
 		"k8s.io/kubernetes/cmd/kubelet":                      "kubelet",

@@ -20,8 +20,8 @@ type UnitStatus struct {
 }
 
 // listenControl opens the host's control socket: a file, so that it can be reached from outside the host's network.
-func listenControl(name string) (net.Listener, error) {
-	listener, err := net.Listen("unix", socketFile(name))
+func listenControl(ctx context.Context, name string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", socketFile(name))
 	if err != nil {
 		return nil, fmt.Errorf("open control socket: %w", err)
 	}

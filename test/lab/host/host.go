@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,6 +23,9 @@ const (
 	InitCommand  = "host-init"
 )
 
+// errEarlyEnd is there because a process that ends well ends without an error.
+var errEarlyEnd = errors.New("first process ended")
+
 // Start starts a host whose network is attached already, and returns once its first process runs. A host that runs
 // is left as it is.
 func Start(ctx context.Context, spec Spec) error {
@@ -41,7 +45,8 @@ func Start(ctx context.Context, spec Spec) error {
 	}
 	defer func() { _ = log.Close() }()
 	_ = os.Remove(socketFile(spec.Name))
-	cmd := exec.Command("/proc/self/exe", EnterCommand, spec.Name)
+	// The host outlives the command that starts it.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe", EnterCommand, spec.Name)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -62,7 +67,7 @@ func Start(ctx context.Context, spec Spec) error {
 		}
 		select {
 		case err := <-exited:
-			return fmt.Errorf("host %s ended at its start (%v), see %s", spec.Name, err, LogFile(spec.Name, "init"))
+			return fmt.Errorf("host %s ended at its start, see %s: %w", spec.Name, LogFile(spec.Name, "init"), errors.Join(errEarlyEnd, err))
 		case <-ctx.Done():
 			return fmt.Errorf("start host %s: %w", spec.Name, ctx.Err())
 		case <-time.After(20 * time.Millisecond):

@@ -22,11 +22,11 @@ func Init(name string, log *slog.Logger) error {
 	// Nothing outside may end the host but a kill; its programs get their own signals.
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGTERM)
 	s := newSupervisor(spec.Units, func(unit string) string { return LogFile(name, unit) }, log)
-	listener, err := listenControl(name)
+	ctx := context.Background()
+	listener, err := listenControl(ctx, name)
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
 	go s.reap(ctx)
 	for _, u := range s.units {
 		go s.run(ctx, u)

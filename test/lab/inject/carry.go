@@ -47,7 +47,7 @@ func carry(ctx context.Context, lab topology.Lab, list []fault.Fault, f fault.Fa
 	if err != nil {
 		return fmt.Errorf("describe path: %w", err)
 	}
-	if err := lifecycle.Spawn(lifecycle.DaemonLog(), file, CarryCommand,
+	if err := lifecycle.Spawn(ctx, lifecycle.DaemonLog(), file, CarryCommand,
 		strconv.Itoa(a.Index), strconv.Itoa(b.Index), string(text)); err != nil {
 		return fmt.Errorf("start carrier: %w", err)
 	}

@@ -25,7 +25,7 @@ func controlSocket() string { return filepath.Join(host.Small, "serve.sock") }
 // one.
 func serveControl(ctx context.Context, store *volume.Store) error {
 	_ = os.Remove(controlSocket())
-	listener, err := net.Listen("unix", controlSocket())
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", controlSocket())
 	if err != nil {
 		return fmt.Errorf("open control socket: %w", err)
 	}

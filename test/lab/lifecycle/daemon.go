@@ -32,7 +32,7 @@ func startDaemon(ctx context.Context) error {
 		if err := cgroup.Make(machineGroup, 1024); err != nil {
 			return err
 		}
-		if err := Spawn(DaemonLog(), daemonFile(), ServeCommand); err != nil {
+		if err := Spawn(ctx, DaemonLog(), daemonFile(), ServeCommand); err != nil {
 			return fmt.Errorf("start background process: %w", err)
 		}
 	}
@@ -51,7 +51,7 @@ func startDaemon(ctx context.Context) error {
 }
 
 // Spawn starts this program once more, to outlive the present command, and remembers the process.
-func Spawn(logFile, processFile string, args ...string) error {
+func Spawn(ctx context.Context, logFile, processFile string, args ...string) error {
 	if err := os.MkdirAll(filepath.Dir(logFile), 0o755); err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func Spawn(logFile, processFile string, args ...string) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command("/proc/self/exe", args...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe", args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

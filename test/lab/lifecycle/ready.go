@@ -19,7 +19,7 @@ import (
 )
 
 // ready waits until every site does what pods will rely on, and shows it by a pod that uses all of it.
-func ready(ctx context.Context, lab topology.Lab, bin build.Binaries, progress build.Progress) error {
+func ready(ctx context.Context, lab topology.Lab, progress build.Progress) error {
 	if err := writeKubeconfig(lab); err != nil {
 		return err
 	}

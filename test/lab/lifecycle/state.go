@@ -3,6 +3,7 @@
 package lifecycle
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/pgspan/pgspan/test/lab/host"
 	"github.com/pgspan/pgspan/test/lab/topology"
@@ -82,13 +84,20 @@ func (s State) save() error {
 	return nil
 }
 
-// Lock makes the caller the only one to change the lab of this machine, until release is called or the caller ends.
-func Lock() (release func(), err error) {
+// Lock makes the caller the only one to change the lab of this machine, until release is called or the caller ends. It
+// waits for a short while when another command is at work, and is refused then.
+func Lock(ctx context.Context, patience time.Duration) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	file, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("lock the lab: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	for syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		if ctx.Err() == nil {
+			time.Sleep(pollEvery)
+			continue
+		}
 		holder := make([]byte, 32)
 		n, _ := file.ReadAt(holder, 0)
 		_ = file.Close()

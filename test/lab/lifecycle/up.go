@@ -20,9 +20,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Up makes sure that a ready lab of the given shape is there. The caller holds the lock.
-func Up(ctx context.Context, lab topology.Lab, bin build.Binaries, progress build.Progress) error {
+// Up makes sure that a ready lab of the given shape is there. One of another shape or version is taken down first when
+// replace is set; without it that is an error. The caller holds the lock.
+func Up(ctx context.Context, lab topology.Lab, bin build.Binaries, replace bool, progress build.Progress) error {
 	state, err := LoadState()
+	otherVersions := build.Binaries{Dir: state.Binaries}.Versions() != bin.Versions()
 	switch {
 	case errors.Is(err, ErrNoLab):
 		return fresh(ctx, lab, bin, progress)
@@ -31,10 +33,13 @@ func Up(ctx context.Context, lab topology.Lab, bin build.Binaries, progress buil
 	case !state.Complete:
 		progress("clearing what an interrupted start left")
 		return fresh(ctx, lab, bin, progress)
+	case replace && (!state.Lab.Equal(lab) || otherVersions):
+		progress("taking the lab of %s down", state.Lab)
+		return fresh(ctx, lab, bin, progress)
 	case !state.Lab.Equal(lab):
-		return fmt.Errorf("a lab of another shape is up: %s, not %s; this machine has room for one: run lab down first", state.Lab, lab)
-	case state.Binaries != bin.Dir:
-		return fmt.Errorf("a lab of other versions is up (%s); this machine has room for one: run lab down first", state.Binaries)
+		return fmt.Errorf("a lab of another shape is up: %s, not %s; this machine has room for one: run lab down first, or lab up --replace", state.Lab, lab)
+	case otherVersions:
+		return fmt.Errorf("a lab of other versions is up (%s); this machine has room for one: run lab down first, or lab up --replace", state.Binaries)
 	}
 	faults, err := fault.InForce()
 	if err != nil {
@@ -77,7 +82,7 @@ func fresh(ctx context.Context, lab topology.Lab, bin build.Binaries, progress b
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if err := ready(ctx, lab, bin, progress); err != nil {
+	if err := ready(ctx, lab, progress); err != nil {
 		return err
 	}
 	state.Complete = true
@@ -141,7 +146,7 @@ func verify(ctx context.Context, lab topology.Lab, bin build.Binaries, progress 
 	if err := image.PushAll(ctx, bin); err != nil {
 		return err
 	}
-	if err := ready(ctx, lab, bin, progress); err != nil {
+	if err := ready(ctx, lab, progress); err != nil {
 		return err
 	}
 	progress("ready; export KUBECONFIG=%s", Kubeconfig())
@@ -163,14 +168,19 @@ func StartHost(ctx context.Context, h topology.Host, bin build.Binaries) error {
 	return host.Start(ctx, node.Spec(h, bin))
 }
 
+// hungPatience is how long a killed program may take to end.
+const hungPatience = 10 * time.Second
+
 // KillHost ends a host as a power failure does: its network falls silent, and all its programs end at once. Only a
 // program that waits for a hung disk stays until the disk is healed; nobody hears of it any more.
 func KillHost(ctx context.Context, h topology.Host) error {
 	if err := wan.Detach(ctx, h.Name); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, hungPatience)
+	defer cancel()
 	if err := host.Kill(ctx, h.Name); err != nil {
-		return fmt.Errorf("kill host %s: %w", h.Name, err)
+		return fmt.Errorf("host %s is silent, but some of its programs wait for a disk and end only when that is healed: %w", h.Name, err)
 	}
 	return nil
 }

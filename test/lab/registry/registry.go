@@ -24,7 +24,7 @@ func Serve(ctx context.Context, dir string, logs *log.Logger) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", topology.RegistryAddress)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", topology.RegistryAddress)
 	if err != nil {
 		return fmt.Errorf("open registry: %w", err)
 	}

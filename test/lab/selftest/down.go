@@ -12,8 +12,11 @@ import (
 
 	"github.com/pgspan/pgspan/test/lab/build"
 	"github.com/pgspan/pgspan/test/lab/cgroup"
+	"github.com/pgspan/pgspan/test/lab/fault"
+	"github.com/pgspan/pgspan/test/lab/inject"
 	"github.com/pgspan/pgspan/test/lab/leftovers"
 	"github.com/pgspan/pgspan/test/lab/lifecycle"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // goneWithin is for what others on the machine have for a moment, such as a process that ends.
@@ -39,19 +42,61 @@ func Down(ctx context.Context, say build.Progress) error {
 			return err
 		}
 	}
-	if err := self(ctx, upArgs...); err != nil {
+	for _, c := range []struct {
+		what string
+		harm func(context.Context) error
+	}{
+		{"ready lab", func(context.Context) error { return nil }},
+		{"lab of which every other process was killed", killMany},
+		{"lab with a pod that waits for a hung disk, a frozen and a dead node", holdUp},
+	} {
+		if err := self(ctx, upArgs...); err != nil {
+			return err
+		}
+		if err := c.harm(ctx); err != nil {
+			return fmt.Errorf("%s: %w", c.what, err)
+		}
+		if err := downLeavesNothing(ctx, before, say, c.what); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holdUp brings about what keeps processes from dying.
+func holdUp(ctx context.Context) error {
+	state, err := lifecycle.LoadState()
+	if err != nil {
 		return err
 	}
-	if err := downLeavesNothing(ctx, before, say, "ready lab"); err != nil {
+	h := state.Lab.Sites[0].NodeHosts()[0]
+	client, err := lifecycle.Client(h.Site)
+	if err != nil {
 		return err
 	}
-	if err := self(ctx, upArgs...); err != nil {
+	p := lifecycle.Probe{Site: h.Site, Namespace: "lab-selftest-" + h.Name, Class: "lab-local",
+		Size: resource.MustParse("512Mi"), Node: h.Name}
+	if err := p.Create(ctx, client); err != nil {
 		return err
 	}
-	if err := killMany(); err != nil {
+	url, err := p.URL(ctx, client)
+	if err != nil {
 		return err
 	}
-	return downLeavesNothing(ctx, before, say, "lab of which every other process was killed")
+	for _, f := range []fault.Fault{
+		{Kind: fault.Hang, Target: h.Site.Name + "/" + p.Namespace + "/" + probeName},
+		{Kind: fault.KillNode, Target: state.Lab.Sites[1].NodeHosts()[0].Name},
+	} {
+		if err := inject.Do(ctx, state, f); err != nil {
+			return err
+		}
+	}
+	waiting, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if answer, err := lifecycle.Tell(waiting, url+"/write?path=/data/written&bytes=8192&sync=1"); err == nil {
+		return fmt.Errorf("a hung disk took a write in %s seconds", answer)
+	}
+	return inject.Do(ctx, state, fault.Fault{Kind: fault.FreezeNode, Target: h.Name})
 }
 
 // upAndKill kills lab up in the middle, as a person or the kernel does.
@@ -71,7 +116,7 @@ func upAndKill(ctx context.Context, after time.Duration) error {
 }
 
 // killMany kills every other process of the lab; the first ones are the oldest, the background process among them.
-func killMany() error {
+func killMany(context.Context) error {
 	pids, err := cgroup.Processes("")
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pgspan/pgspan/test/lab/fault"
 	"github.com/pgspan/pgspan/test/lab/inject"
@@ -52,7 +53,7 @@ func faultCommand(word, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withLab(func(state lifecycle.State) error { return inject.Do(cmd.Context(), state, f) })
+			return withLab(cmd.Context(), func(state lifecycle.State) error { return inject.Do(cmd.Context(), state, f) })
 		},
 	}
 	if word == "cut" {
@@ -66,7 +67,7 @@ func undoCommand(word, short string, kinds ...fault.Kind) *cobra.Command {
 	return &cobra.Command{
 		Use: word, Short: short, Args: cobra.ExactArgs(2), PreRunE: needRoot,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withLab(func(state lifecycle.State) error {
+			return withLab(cmd.Context(), func(state lifecycle.State) error {
 				healed, err := inject.Heal(cmd.Context(), state, func(f fault.Fault) bool {
 					for _, kind := range kinds {
 						if f.Kind == kind && strings.HasSuffix(string(kind), " "+args[0]) && f.Target == args[1] {
@@ -89,7 +90,7 @@ func healCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "heal [FAULT]", Short: "undo the fault as it is written in lab status, or all of them", PreRunE: needRoot,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withLab(func(state lifecycle.State) error { return heal(cmd.Context(), state, args, oneWay) })
+			return withLab(cmd.Context(), func(state lifecycle.State) error { return heal(cmd.Context(), state, args, oneWay) })
 		},
 	}
 	cmd.Flags().BoolVar(&oneWay, "one-way", false, "the fault is a one-way cut")
@@ -118,9 +119,12 @@ func heal(ctx context.Context, state lifecycle.State, words []string, oneWay boo
 	return err
 }
 
+// faultPatience is how long a fault waits for another command; tests make several at once.
+const faultPatience = time.Minute
+
 // withLab runs something on the lab that is up, as the only command at work.
-func withLab(do func(lifecycle.State) error) error {
-	release, err := lifecycle.Lock()
+func withLab(ctx context.Context, do func(lifecycle.State) error) error {
+	release, err := lifecycle.Lock(ctx, faultPatience)
 	if err != nil {
 		return err
 	}

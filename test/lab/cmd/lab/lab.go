@@ -56,6 +56,7 @@ func buildAll(ctx context.Context, say build.Progress) (build.Binaries, error) {
 func upCommand() *cobra.Command {
 	var sites []string
 	var nodes int
+	var replace bool
 	cmd := &cobra.Command{
 		Use: "up", Short: "bring the lab up, or see that it is", Args: cobra.NoArgs, PreRunE: needRoot,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -63,7 +64,7 @@ func upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			release, err := lifecycle.Lock()
+			release, err := lifecycle.Lock(cmd.Context(), 0)
 			if err != nil {
 				return err
 			}
@@ -73,10 +74,11 @@ func upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return lifecycle.Up(cmd.Context(), lab, bin, say)
+			return lifecycle.Up(cmd.Context(), lab, bin, replace, say)
 		},
 	}
 	cmd.Flags().StringSliceVar(&sites, "sites", []string{"a"}, "the sites' names, each a Kubernetes cluster of its own")
+	cmd.Flags().BoolVar(&replace, "replace", false, "take a lab of another shape or version down first, instead of being refused")
 	cmd.Flags().IntVar(&nodes, "nodes", 3, "nodes per site")
 	return cmd
 }
@@ -85,7 +87,7 @@ func downCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "down", Short: "end the lab and leave nothing of it but pushed images", Args: cobra.NoArgs, PreRunE: needRoot,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			release, err := lifecycle.Lock()
+			release, err := lifecycle.Lock(cmd.Context(), 0)
 			if err != nil {
 				return err
 			}
@@ -140,14 +142,14 @@ func execCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "exec HOST -- COMMAND…", Short: "run a command inside a host, to look around", Args: cobra.MinimumNArgs(2),
 		PreRunE: needRoot,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			line, err := host.EnterCommandLine(args[0], args[1:]...)
 			if err != nil {
 				return err
 			}
-			cmd := exec.Command(line[0], line[1:]...)
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-			return cmd.Run()
+			inside := exec.CommandContext(cmd.Context(), line[0], line[1:]...)
+			inside.Stdin, inside.Stdout, inside.Stderr = os.Stdin, os.Stdout, os.Stderr
+			return inside.Run()
 		},
 	}
 }

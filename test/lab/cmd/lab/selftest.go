@@ -18,7 +18,7 @@ func selftestCommand() *cobra.Command {
 			if down {
 				return selftest.Down(cmd.Context(), progress())
 			}
-			return withLab(func(state lifecycle.State) error {
+			return withLab(cmd.Context(), func(state lifecycle.State) error {
 				return selftest.Run(cmd.Context(), state, args, progress())
 			})
 		},

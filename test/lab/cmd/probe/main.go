@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -23,18 +24,25 @@ import (
 func main() {
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
+	err := serve(ctx)
+	stop()
+	if err != nil {
+		log.Error("probe ended", "error", err)
+		os.Exit(1)
+	}
+}
+
+// serve answers until the context ends.
+func serve(ctx context.Context) error {
 	address := os.Getenv("PROBE_LISTEN")
 	if address == "" {
 		address = ":8080"
 	}
 	server := &http.Server{Addr: address, Handler: handler(), ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		<-ctx.Done()
-		_ = server.Close()
-	}()
-	if err := server.ListenAndServe(); err != nil && ctx.Err() == nil {
-		log.Error("probe ended", "error", err)
-		os.Exit(1)
+	end := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer end()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
 	}
+	return nil
 }
