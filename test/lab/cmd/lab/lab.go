@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"text/tabwriter"
@@ -17,11 +18,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// progress prints one line per part, with the seconds since the command began.
-func progress() build.Progress {
+// progress prints one line per part, with the seconds since the command began. It is no part of a command's answer,
+// which others may read.
+func progress() build.Progress { return lines(os.Stderr) }
+
+func lines(to io.Writer) build.Progress {
 	began := time.Now()
 	return func(format string, args ...any) {
-		fmt.Printf("lab %4.0fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+		_, _ = fmt.Fprintf(to, "lab %4.0fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
 }
 

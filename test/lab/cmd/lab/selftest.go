@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"github.com/pgspan/pgspan/test/lab/lifecycle"
 	"github.com/pgspan/pgspan/test/lab/selftest"
 	"github.com/spf13/cobra"
@@ -16,10 +18,10 @@ func selftestCommand() *cobra.Command {
 		PreRunE: needRoot,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if down {
-				return selftest.Down(cmd.Context(), progress())
+				return selftest.Down(cmd.Context(), lines(os.Stdout))
 			}
 			return withLab(cmd.Context(), func(state lifecycle.State) error {
-				return selftest.Run(cmd.Context(), state, args, progress())
+				return selftest.Run(cmd.Context(), state, args, lines(os.Stdout))
 			})
 		},
 	}
