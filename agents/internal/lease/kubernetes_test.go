@@ -172,7 +172,7 @@ func TestTwoContendersNeverMayWriteAtTheSameTime(t *testing.T) {
 	ns := c.Namespace(t)
 	const seed = 7
 	timing := Timing{Duration: 2 * time.Second, FenceAfter: 1200 * time.Millisecond, Renew: 200 * time.Millisecond}
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Second)
 	defer cancel()
 	var all sync.WaitGroup
 	var views [2]func() View

@@ -23,7 +23,7 @@ type collector struct {
 func Handler(version string, look func() observed.Snapshot) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector{version, look}, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, DisableCompression: true})
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {

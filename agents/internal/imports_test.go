@@ -1,0 +1,100 @@
+// Package internal holds no code. Its test keeps the packages below apart.
+package internal
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/pgspan/pgspan/"
+
+type listed struct {
+	ImportPath    string
+	Imports, Deps []string
+}
+
+// packages asks the go command for every package of the agents.
+func packages(t *testing.T) map[string]listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports,Deps", module+"agents/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("list packages: %v", err)
+	}
+	all := map[string]listed{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all[strings.TrimPrefix(p.ImportPath, module)] = p
+	}
+	if len(all) < 20 {
+		t.Fatalf("only %d packages were listed", len(all))
+	}
+	return all
+}
+
+func isKubernetes(path string) bool {
+	return strings.HasPrefix(path, "k8s.io/") || strings.HasPrefix(path, "sigs.k8s.io/controller-runtime")
+}
+
+func TestOnlyOnePackageKnowsTheDriverAndTwoKnowKubernetes(t *testing.T) {
+	for name, p := range packages(t) {
+		for _, path := range p.Imports {
+			// kubectl-pgspan runs on a person's machine, where the official client reads kubeconfig.
+			if isKubernetes(path) && !slices.Contains([]string{"agents/internal/kube", "agents/internal/lease"}, name) && !strings.HasPrefix(name, "agents/kubectl-pgspan") {
+				t.Errorf("%s imports %s: only kube and lease know Kubernetes", name, path)
+			}
+			if strings.HasPrefix(path, "github.com/jackc/") && name != "agents/internal/pg" {
+				t.Errorf("%s imports %s: only pg knows the driver", name, path)
+			}
+			if path == module+"agents/internal/pgtest" || path == module+"agents/internal/kubetest" {
+				t.Errorf("%s imports %s outside its tests", name, path)
+			}
+		}
+	}
+}
+
+// What decides, and what the small programs in the server's image are made of, stays free of Kubernetes, SQL and the network, whatever it imports.
+func TestWhatDecidesIsPure(t *testing.T) {
+	all := packages(t)
+	for _, name := range []string{"lsn", "epoch", "judge", "record", "plan", "pgconf", "grant"} {
+		p, ok := all["agents/internal/"+name]
+		if !ok {
+			t.Errorf("there is no package %s", name)
+			continue
+		}
+		for _, dep := range p.Deps {
+			if isKubernetes(dep) || dep == module+"agents/internal/kube" || strings.HasPrefix(dep, "github.com/jackc/") || dep == "net/http" {
+				t.Errorf("%s depends on %s", name, dep)
+			}
+		}
+	}
+	for _, name := range []string{"agents/seed", "agents/guard"} {
+		for _, dep := range all[name].Deps {
+			if isKubernetes(dep) || dep == module+"agents/internal/kube" || strings.HasPrefix(dep, "github.com/jackc/") {
+				t.Errorf("%s depends on %s: it knows neither the Kubernetes API nor SQL", name, dep)
+			}
+		}
+	}
+}
+
+// Wall time jumps. What decides takes time as a value, from the boot clock.
+func TestWhatDecidesDoesNotReadWallTime(t *testing.T) {
+	for _, name := range []string{"judge", "record", "members", "observed"} {
+		out, err := exec.Command("grep", "-rnE", "--include=*.go", "--exclude=*_test.go", `time\.(Now|Since|Until|After|Tick)\(`, name).CombinedOutput()
+		if err == nil {
+			t.Errorf("%s reads a clock:\n%s", name, out)
+		} else if code := (*exec.ExitError)(nil); !errors.As(err, &code) || code.ExitCode() != 1 {
+			t.Errorf("search %s: %v %s", name, err, out)
+		}
+	}
+}
