@@ -25,6 +25,26 @@
 //	PGSPAN_SETTINGS       settings.yaml of the chart; default /pgspan/settings
 //	PGSPAN_TLS            keys and certificates as mounted; default /pgspan/tls
 //	PGSPAN_BIN            programs; default /pgspan/bin
+//	PGSPAN_STANDALONE     true: there is no keeper; be a replica of REPLICATION_PRIMARY_HOST (below). Such a pod never becomes primary
+//
+// For those who come from PostDock, the variables of its postgres image are read too. These have an effect:
+//
+//	CONFIGS                    name:value[,name:value] into the configuration; a quoted value may hold the delimiter
+//	CONFIGS_DELIMITER_SYMBOL   default ,
+//	CONFIGS_ASSIGNMENT_SYMBOL  default :
+//	NODE_ID                    with PGSPAN_STANDALONE the member's number; else 1000 + the number behind the last hyphen of NODE_NAME
+//	NODE_NAME                  with PGSPAN_STANDALONE the member's name
+//	CLUSTER_NODE_NETWORK_NAME  with PGSPAN_STANDALONE this node's address, which REPLICATION_PRIMARY_HOST must not be
+//	CLUSTER_NAME               with PGSPAN_STANDALONE and no settings.yaml the name of the release; default pg_cluster
+//	REPLICATION_PRIMARY_HOST   with PGSPAN_STANDALONE the primary (old name REPLICATION_HOST)
+//	REPLICATION_PRIMARY_PORT   with PGSPAN_STANDALONE its port, default 5432 (old name REPLICATION_PORT)
+//
+// Every other one of them, if given, is answered by a sentence in the log that says what takes its place: PARTNER_NODES, NODE_PRIORITY,
+// USE_REPLICATION_SLOTS, CLEAN_OVER_REWIND, POSTGRES_DB, POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_PASSWORD_FILE, DB_USERS,
+// REPLICATION_DB, REPLICATION_USER, REPLICATION_PASSWORD, MASTER_ROLE_LOCK_FILE_NAME, STANDBY_ROLE_LOCK_FILE_NAME, MASTER_SYNC_LOCK_FILE,
+// REPMGR_WAIT_POSTGRES_START_TIMEOUT, REPMGR_SLOT_NAME_PREFIX, CONNECT_TIMEOUT, RECONNECT_ATTEMPTS, RECONNECT_INTERVAL,
+// MASTER_RESPONSE_TIMEOUT, REPMGR_DEGRADED_MONITORING_TIMEOUT, REPMGR_PID_FILE, REPMGR_MAJOR, STOPPING_LOCK_FILE, STOPPING_TIMEOUT,
+// LAUNCH_RECOVERY_CHECK_INTERVAL, CHECK_PGCONNECT_TIMEOUT, LOG_LEVEL, SSH_ENABLE, FORCE_RECONFIGURE.
 package main
 
 import (

@@ -73,11 +73,15 @@ func All(ctx context.Context, pod podenv.Pod, in Input) (Result, error) {
 		return Result{}, fmt.Errorf("derive configuration: %w", err)
 	}
 	// Settings are judged before keys are touched, so that a wrong one changes nothing at all.
+	var notes, problems []string
+	if in.Settings, notes, problems = pod.PostDock.Overlay(in.Settings); len(problems) > 0 {
+		return Result{}, &RefusedError{Problems: problems}
+	}
 	out, problems := pgconf.Render(input(pod, in, size))
 	if len(problems) > 0 {
 		return Result{}, &RefusedError{Problems: problems}
 	}
-	r := Result{CommandLine: out.CommandLine, Notes: out.Notes}
+	r := Result{CommandLine: out.CommandLine, Notes: append(notes, out.Notes...)}
 	if err := r.place(pod, time.Now()); err != nil {
 		return Result{}, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/layout"
+	"github.com/pgspan/pgspan/agents/internal/postdock"
 	"github.com/pgspan/pgspan/agents/internal/volumelock"
 )
 
@@ -37,6 +38,10 @@ type Pod struct {
 
 	CloneMaxRate Size          `envconfig:"PGSPAN_CLONE_MAX_RATE" desc:"upper limit of a base backup in bytes per second; unset means none"`
 	CloneStall   time.Duration `envconfig:"PGSPAN_CLONE_STALL" default:"10m" desc:"a base backup that grows by nothing for so long is begun again"`
+
+	Standalone bool `envconfig:"PGSPAN_STANDALONE" desc:"there is no keeper: be a replica of PostDock's REPLICATION_PRIMARY_HOST"`
+	// PostDock is the input layer for those who come from there.
+	PostDock postdock.Env
 }
 
 // Paths are the places on the volume.

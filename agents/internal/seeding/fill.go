@@ -213,7 +213,7 @@ func (s *seeder) revoke(ctx context.Context, began grant.Grant, cancel context.C
 			return
 		case <-tick.C:
 		}
-		if now, err := s.Source(); err == nil && now != nil && !sameOrder(&began, now) {
+		if now, err := readGrant(s.Pod.Control); err == nil && now != nil && !sameOrder(&began, now) {
 			cancel(errRevoked)
 			return
 		}

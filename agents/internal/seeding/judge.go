@@ -84,7 +84,7 @@ func (s *seeder) look(ctx context.Context) (plan.Facts, derive.Result, error) {
 	if err := s.volume(ctx, &f); err != nil {
 		return f, derive.Result{}, err
 	}
-	if f.Grant, err = s.Source(); err != nil {
+	if f.Grant, err = readGrant(s.Pod.Control); err != nil {
 		return f, derive.Result{}, err
 	}
 	f.Now = boottime.Now()

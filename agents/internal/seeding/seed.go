@@ -13,6 +13,11 @@ import (
 // Seed is the whole of the init container: it returns when the data directory may be started. The lock is given back; guard takes it
 // again and judges again.
 func Seed(ctx context.Context, pod podenv.Pod, log *slog.Logger, step func(string)) error {
+	if pod.Standalone {
+		if err := standalone(pod, log); err != nil {
+			return fmt.Errorf("seed: %w", err)
+		}
+	}
 	r := report.New(pod.Control, grant.State{Writer: "seed", Pod: pod.PodUID, Phase: grant.Locking, Server: grant.Down}, log)
 	reporting, stop := context.WithCancel(ctx)
 	reported := make(chan struct{})

@@ -34,8 +34,6 @@ type Options struct {
 	Step func(name string)
 	// Lock, if set, is held already and is Prepare's from here on; otherwise Prepare waits for it.
 	Lock *volumelock.Lock
-	// Source, if set, says what to obey in place of keeper's file, for a pod that runs without keeper.
-	Source func() (*grant.Grant, error)
 }
 
 // Ready is a volume that a server may be started on.
@@ -72,9 +70,6 @@ func Prepare(ctx context.Context, o Options) (_ *Ready, err error) {
 		return nil, errors.Join(err, closeLock(o.Lock))
 	}
 	s := &seeder{Options: o, paths: o.Pod.Paths(), me: o.Pod.Incarnation(boot), lock: o.Lock, told: map[string]bool{}}
-	if s.Source == nil {
-		s.Source = func() (*grant.Grant, error) { return readGrant(o.Pod.Control) }
-	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, closeLock(s.lock))
@@ -193,7 +188,7 @@ func (s *seeder) pause(ctx context.Context, wake <-chan struct{}, d time.Duratio
 		case <-end:
 			return nil
 		case <-wake:
-			if now, err := s.Source(); err == nil && !sameOrder(was, now) {
+			if now, err := readGrant(s.Pod.Control); err == nil && !sameOrder(was, now) {
 				return nil
 			}
 		}
