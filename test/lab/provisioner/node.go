@@ -28,7 +28,7 @@ type NodeOptions struct {
 // when the kubelet does not take the driver; start it again then.
 func RunNode(ctx context.Context, o NodeOptions) error {
 	endpoint := filepath.Join(o.KubeletDir, "plugins", networkDriver, "csi.sock")
-	drivers, err := listen(endpoint)
+	drivers, err := listen(ctx, endpoint)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func RunNode(ctx context.Context, o NodeOptions) error {
 	csi.RegisterNodeServer(driver, &nodeServer{node: o.Node, log: o.Log})
 
 	// The kubelet asks as soon as it sees this socket, so it comes last.
-	registrations, err := listen(filepath.Join(o.KubeletDir, "plugins_registry", networkDriver+"-reg.sock"))
+	registrations, err := listen(ctx, filepath.Join(o.KubeletDir, "plugins_registry", networkDriver+"-reg.sock"))
 	if err != nil {
 		return errors.Join(err, drivers.Close())
 	}
@@ -63,14 +63,14 @@ func RunNode(ctx context.Context, o NodeOptions) error {
 }
 
 // listen makes a socket only root can use. One that a killed process left is in the way.
-func listen(path string) (net.Listener, error) {
+func listen(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, fmt.Errorf("serve the node's volumes: %w", err)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("serve the node's volumes: %w", err)
 	}
-	listener, err := net.Listen("unix", path)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("serve the node's volumes: %w", err)
 	}

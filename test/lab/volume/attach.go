@@ -37,7 +37,7 @@ func (s *Store) Attach(ctx context.Context, name, holder string) (string, error)
 	if err := s.volumes.write(r); err != nil {
 		return "", err
 	}
-	if err := s.mount(ctx, r); err != nil {
+	if err := s.mount(r); err != nil {
 		return "", fmt.Errorf("attach %s: %w", name, err)
 	}
 	return s.Path(name), nil
@@ -68,7 +68,7 @@ func (s *Store) Detach(ctx context.Context, name, holder string) (fenced bool, e
 }
 
 // mount mounts the volume where it is not mounted, at the record's size and with the record's faults.
-func (s *Store) mount(ctx context.Context, r record) error {
+func (s *Store) mount(r record) error {
 	path := s.mountpoint(r.Name)
 	entry, err := mountAt(path)
 	if err != nil {

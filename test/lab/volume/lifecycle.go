@@ -95,7 +95,7 @@ func (s *Store) build(ctx context.Context, r record, fill func(image string) err
 	if err := fill(s.volumes.image(r.Name)); err != nil {
 		return err
 	}
-	if err := s.mount(ctx, r); err != nil {
+	if err := s.mount(r); err != nil {
 		return err
 	}
 	// As a new disk is: root's. Kubernetes gives it to the pod's fsGroup.

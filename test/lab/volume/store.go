@@ -107,7 +107,7 @@ func (s *Store) start(ctx context.Context) error {
 		if r.Exclusive && r.Holder == "" {
 			continue
 		}
-		if err := s.mount(ctx, r); err != nil {
+		if err := s.mount(r); err != nil {
 			return err
 		}
 	}
