@@ -107,8 +107,8 @@ func TestCertificates(t *testing.T) {
 	certs.remove(t)
 }
 
-// putKeys makes or replaces the Secret, and touches the pods: kubelet looks at a pod's Secrets when the pod changes, and otherwise
-// within about a minute.
+// putKeys makes or replaces the Secret, and goes on touching the pods for some seconds: kubelet looks at a pod's Secrets when the pod
+// changes, and otherwise within about a minute.
 func (r *release) putKeys(t *testing.T, ctx context.Context, data map[string][]byte) {
 	t.Helper()
 	if err := site.Namespace(ctx, r.namespace, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}); err != nil {
@@ -123,15 +123,27 @@ func (r *release) putKeys(t *testing.T, ctx context.Context, data map[string][]b
 	if err != nil {
 		t.Fatal(err)
 	}
+	// kubelet may look before it has seen the new Secret: touched once more, and again, it looks again.
+	go func() {
+		for i := 0; i < 10 && ctx.Err() == nil; i++ {
+			r.touch(ctx)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+}
+
+// touch changes an annotation of each pod. What fails is tried again by the caller.
+func (r *release) touch(ctx context.Context) {
 	pods, err := site.Pods(ctx, r.namespace, r.selector())
 	if err != nil {
-		t.Fatal(err)
+		return
 	}
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"pgspan.test/touched":"%d"}}}`, time.Now().UnixNano())
 	for _, p := range pods {
-		if _, err := site.Client.CoreV1().Pods(r.namespace).Patch(ctx, p.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		_, _ = site.Client.CoreV1().Pods(r.namespace).Patch(ctx, p.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	}
 }
 

@@ -39,6 +39,9 @@ func (r *release) options(extra map[string]string) *helm.Options {
 			major = "17"
 		}
 		set["agents.image.tag"], set["pgpool.image.tag"], set["database.image.tag"] = tag, tag, major+"-"+tag
+		if r.set["database.image.repository"] != "" {
+			set["database.image.tag"] = tag // our own images alone carry the major in their tag
+		}
 	}
 	for _, m := range []map[string]string{r.set, extra} {
 		for k, v := range m {
