@@ -206,7 +206,7 @@ func (p *pod) environment(more ...string) []string {
 // start starts the seed container; binary is an inside path.
 func (p *pod) start(binary string, more ...string) *pgtest.Process {
 	p.t.Helper()
-	proc := p.Root.Start(p.t, pgtest.Command{Path: binary, Env: p.environment(more...), UID: p.uid, GID: p.gid})
+	proc := p.Start(p.t, pgtest.Command{Path: binary, Env: p.environment(more...), UID: p.uid, GID: p.gid})
 	p.t.Cleanup(func() {
 		if p.t.Failed() {
 			p.t.Logf("%s said:\n%s%s", p.name, proc.Stdout(), proc.Stderr())
@@ -294,8 +294,9 @@ func (p *pod) serve() *server {
 		p.t.Fatal(problems)
 	}
 	s := &server{p: p, port: freePort(p.t)}
-	args := append(out.CommandLine, "-c", "listen_addresses=127.0.0.1", "-c", "port="+strconv.Itoa(s.port))
-	s.proc = p.Root.Start(p.t, pgtest.Command{Path: p.BinDir() + "/postgres", Args: args, UID: p.uid, GID: p.gid})
+	args := append([]string{}, out.CommandLine...)
+	args = append(args, "-c", "listen_addresses=127.0.0.1", "-c", "port="+strconv.Itoa(s.port))
+	s.proc = p.Start(p.t, pgtest.Command{Path: p.BinDir() + "/postgres", Args: args, UID: p.uid, GID: p.gid})
 	s.wait("SELECT 1", "1")
 	return s
 }

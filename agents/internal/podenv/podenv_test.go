@@ -44,7 +44,7 @@ func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	for text, want := range map[string]Size{"": 0, "0": 0, "17": 17, "1k": 1000, "2Ki": 2048, "3Gi": 3 << 30, " 5M ": 5e6} {
+	for text, want := range map[string]Size{"": 0, "0": 0, "17": 17, "1k": 1000, "2Ki": 2048, "3Gi": 3 << 30, "\t5M\n": 5e6} {
 		var s Size
 		if err := s.Decode(text); err != nil || s != want {
 			t.Errorf("%q: got %d %v, want %d", text, s, err, want)
