@@ -131,8 +131,9 @@ func testReplicasGone(t *testing.T, c *cluster) {
 	})
 }
 
-func testPrimaryGone(t *testing.T, c *cluster) {
+func testPrimaryUnreachable(t *testing.T, c *cluster) {
 	t.Run("a_short_gap_is_waited_out", func(t *testing.T) {
+		t.Parallel()
 		p := startPooler(t, c)
 		p.rw.lead(t)
 		go func() {
@@ -147,6 +148,7 @@ func testPrimaryGone(t *testing.T, c *cluster) {
 		mustExecute(t, conn, "CREATE TEMPORARY TABLE written ()")
 	})
 	t.Run("nobody_answers", func(t *testing.T) {
+		t.Parallel()
 		p := startPooler(t, c)
 		before := p.connect(t, "app")
 		mustExecute(t, before, "CREATE TEMPORARY TABLE written ()")
@@ -161,50 +163,51 @@ func testPrimaryGone(t *testing.T, c *cluster) {
 		p.rw.lead(t, c.primary)
 		spread(t, p, c)
 	})
-	t.Run("it_dies", func(t *testing.T) {
-		p := startPooler(t, c)
-		pgpool := p.pgpool(t)
-		before := p.connect(t, "app")
-		mustAsk(t, before, where)
-		c.primary.Kill(t)
-		p.rw.lead(t)
-		if err := execute(before, "INSERT INTO jobs VALUES (3, 'lost')"); err == nil {
-			t.Error("wrote to a primary that is dead")
-		}
-		from, took, err := attempt(p)
-		if err != nil || from != c.standby.Host || took > sessionLimit+slack {
-			t.Errorf("read from %s after %s, %v; want the standby within %s", from, took, err, sessionLimit)
-		}
-		conn := p.connect(t, "app")
-		if err := execute(conn, "INSERT INTO jobs VALUES (4, 'lost')"); err == nil || !strings.Contains(err.Error(), "read-only transaction") {
-			t.Errorf("a write without a primary: %v; want PostgreSQL's own refusal", err)
-		}
-		if got := mustAsk(t, conn, "SELECT count(*)::text FROM jobs WHERE id IN (3, 4)"); got != "0" {
-			t.Errorf("after the refused write the session reads %s", got)
-		}
+}
 
-		c.primary.Start(t)
-		p.rw.lead(t, c.primary)
-		back := time.Now()
-		eventually(t, "writes are possible again", func() error {
-			conn, err := p.open("app", hard["app"])
-			if err != nil {
-				return err
-			}
-			defer closeConn(conn)
-			return execute(conn, "INSERT INTO jobs VALUES (5, 'back') ON CONFLICT DO NOTHING")
-		})
-		if took := time.Since(back); took > 3*time.Second+slack {
-			t.Errorf("writes took %s to come back", took)
+func testPrimaryDies(t *testing.T, c *cluster) {
+	p := startPooler(t, c)
+	pgpool := p.pgpool(t)
+	before := p.connect(t, "app")
+	mustAsk(t, before, where)
+	c.primary.Kill(t)
+	p.rw.lead(t)
+	if err := execute(before, "INSERT INTO jobs VALUES (3, 'lost')"); err == nil {
+		t.Error("wrote to a primary that is dead")
+	}
+	from, took, err := attempt(p)
+	if err != nil || from != c.standby.Host || took > sessionLimit+slack {
+		t.Errorf("read from %s after %s, %v; want the standby within %s", from, took, err, sessionLimit)
+	}
+	conn := p.connect(t, "app")
+	if err := execute(conn, "INSERT INTO jobs VALUES (4, 'lost')"); err == nil || !strings.Contains(err.Error(), "read-only transaction") {
+		t.Errorf("a write without a primary: %v; want PostgreSQL's own refusal", err)
+	}
+	if got := mustAsk(t, conn, "SELECT count(*)::text FROM jobs WHERE id IN (3, 4)"); got != "0" {
+		t.Errorf("after the refused write the session reads %s", got)
+	}
+
+	c.primary.Start(t)
+	p.rw.lead(t, c.primary)
+	back := time.Now()
+	eventually(t, "writes are possible again", func() error {
+		conn, err := p.open("app", hard["app"])
+		if err != nil {
+			return err
 		}
-		if err := execute(conn, "SELECT 1"); err == nil {
-			t.Error("a session that was given a replica for the primary goes on with it")
-		}
-		spread(t, p, c)
-		if got := p.pgpool(t); got != pgpool {
-			t.Errorf("pgpool was restarted: process %d, before %d", got, pgpool)
-		}
+		defer closeConn(conn)
+		return execute(conn, "INSERT INTO jobs VALUES (5, 'back') ON CONFLICT DO NOTHING")
 	})
+	if took := time.Since(back); took > 3*time.Second+slack {
+		t.Errorf("writes took %s to come back", took)
+	}
+	if err := execute(conn, "SELECT 1"); err == nil {
+		t.Error("a session that was given a replica for the primary goes on with it")
+	}
+	spread(t, p, c)
+	if got := p.pgpool(t); got != pgpool {
+		t.Errorf("pgpool was restarted: process %d, before %d", got, pgpool)
+	}
 }
 
 func testEnds(t *testing.T, c *cluster) {

@@ -1,13 +1,24 @@
 package pgpool
 
 import (
+	"flag"
+	"os"
 	"testing"
 
 	"sigs.k8s.io/yaml"
 )
 
-// TestPgpool runs the pooler with a real pgpool in front of real servers. The cases share a primary and a standby; those that take the
-// primary away come last and alone.
+// TestMain lets more cases run at once than there are processors: they mostly wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// TestPgpool runs the pooler with a real pgpool in front of real servers. The cases share a primary and a standby; the one that
+// kills the primary comes last and alone.
 func TestPgpool(t *testing.T) {
 	c := newCluster(t)
 	type topic struct {
@@ -25,6 +36,7 @@ func TestPgpool(t *testing.T) {
 			{"certificate_rotates", testCertificateRotates},
 			{"cache", testCache},
 			{"replicas_gone", testReplicasGone},
+			{"primary_unreachable", testPrimaryUnreachable},
 			{"ends", testEnds},
 		} {
 			t.Run(topic.name, func(t *testing.T) {
@@ -33,7 +45,7 @@ func TestPgpool(t *testing.T) {
 			})
 		}
 	})
-	t.Run("primary_gone", func(t *testing.T) { testPrimaryGone(t, c) })
+	t.Run("primary_dies", func(t *testing.T) { testPrimaryDies(t, c) })
 }
 
 func marshal(t *testing.T, c Config) []byte {
