@@ -164,7 +164,7 @@ func TestLockIsHeldUntilTheLastBackendIsGone(t *testing.T) {
 		old := p.servers()
 		p.signal(postmaster, syscall.SIGKILL)
 		// The lock says "held" for as long as one of the old processes lives, and there is no new server before.
-		for looks := 0; ; looks++ {
+		for looks, end := 0, time.Now().Add(patience); ; looks++ {
 			now := p.postmaster()
 			free, _, err := volumelock.Free(p.paths().Lock())
 			if err != nil {
@@ -179,6 +179,9 @@ func TestLockIsHeldUntilTheLastBackendIsGone(t *testing.T) {
 			}
 			if free {
 				t.Fatalf("the lock is free and %v still run", living)
+			}
+			if time.Now().After(end) {
+				t.Fatalf("not within %v: the old processes are gone; there are %v", patience, living)
 			}
 			if now != 0 && now != postmaster {
 				t.Fatalf("a new server %d runs beside %v", now, living)

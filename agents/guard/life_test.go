@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,24 +20,6 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/pgtest"
 	"github.com/pgspan/pgspan/agents/internal/volumelock"
 )
-
-// holds reports whether a process has a file open.
-func holds(pid int, path string) bool {
-	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	if err != nil || len(fds) == 0 {
-		return true // it has ended
-	}
-	want, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	for _, fd := range fds {
-		if got, err := os.Stat(fd); err == nil && os.SameFile(got, want) {
-			return true
-		}
-	}
-	return false
-}
 
 func TestContainerThatEndsShutsTheServerDownProperly(t *testing.T) {
 	t.Parallel()

@@ -152,13 +152,7 @@ func TestStoppedPrimaryHasAShutdownCheckpointAndAFreeLock(t *testing.T) {
 // A shutdown can take longer than a grant. keeper gives it time by renewing the stop.
 func TestRenewedStopLetsASlowShutdownFinish(t *testing.T) {
 	p := running(t, 17)
-	var checkpointer int
-	for _, proc := range p.servers() {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", proc.pid))
-		if err == nil && strings.Contains(string(b), "checkpointer") {
-			checkpointer = proc.pid
-		}
-	}
+	checkpointer := p.titled("checkpointer")
 	p.signal(checkpointer, syscall.SIGSTOP)
 	p.order(func(g *grant.Grant) { g.Role, g.Reason, p.renewStop = grant.Stop, "hands over", true })
 	time.Sleep(fenceAfter + time.Second)
@@ -261,5 +255,30 @@ func TestTimelineThatWasBegunIsNotTakenAgain(t *testing.T) {
 	p.waitRunning(grant.Writable)
 	if got := p.timeline(); got != "3" {
 		t.Errorf("timeline is %s, want 3", got)
+	}
+}
+
+// From the promote request on the server is a primary, whether or not it has opened yet: a promotion cannot be taken back.
+func TestPromotionThatHangsIsFencedLikeAPrimary(t *testing.T) {
+	p := running(t, 17)
+	p.orderReplica(nil)
+	p.waitRunning(grant.Standby)
+	p.signal(p.titled("startup"), syscall.SIGSTOP) // as if it had to replay for long
+	p.orderPrimary(2, 2)
+	p.wait("is told to promote", func(s grant.State) bool { return s.Server == grant.Promoting })
+	deadline := p.freeze()
+	if late := p.dead().Sub(deadline); late < 0 || late > stopBudget {
+		t.Errorf("dead %v after the end of the grant, want 0 to %v", late, stopBudget)
+	}
+	p.waitStopped()
+
+	// It never opened, so under the next grant it is a standby again, and promoted once more.
+	if p.control("Latest checkpoint's TimeLineID") != "1" {
+		t.Error("the server had opened: the test shows nothing")
+	}
+	p.thaw()
+	p.waitRunning(grant.Writable)
+	if got := p.timeline(); got != "2" {
+		t.Errorf("timeline is %s, want 2", got)
 	}
 }

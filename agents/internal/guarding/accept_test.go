@@ -63,12 +63,35 @@ func TestRenewal(t *testing.T) {
 		{"wait", *to(grant.Wait), third, 0, false},
 		{"stop_leaves_the_old_deadline", *to(grant.Stop), third, 0, false},
 		{"stop_that_gives_time", stop(third, fresh), third, start.Add(fresh), true},
+		{"stop_without_an_epoch_for_a_standby", stop(Reign{}, fresh), Reign{}, 0, false},
 		{"stop_of_another_epoch", stop(fifth, fresh), third, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, ok := renewal(tt.grant, tt.reign)
 			if got != tt.want || ok != tt.ok {
 				t.Errorf("got %d %v, want %d %v", got, ok, tt.want, tt.ok)
+			}
+		})
+	}
+}
+
+func TestLineOpened(t *testing.T) {
+	for _, tt := range []struct {
+		name                    string
+		newest, before, granted uint32
+		opened, wrong           bool
+	}{
+		{"granted_one", 5, 0, 5, true, false},
+		{"granted_one_after_others", 5, 3, 5, true, false},
+		{"no_history_yet", 0, 0, 5, false, false},
+		{"old_history_only", 3, 3, 5, false, false},
+		{"beyond_the_granted_one", 6, 3, 5, false, true},
+		{"short_of_the_granted_one", 4, 3, 5, false, true},
+		{"first_promotion_to_a_wrong_one", 2, 0, 5, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if opened, wrong := lineOpened(tt.newest, tt.before, tt.granted); opened != tt.opened || wrong != tt.wrong {
+				t.Errorf("got opened %v, wrong %v, want %v, %v", opened, wrong, tt.opened, tt.wrong)
 			}
 		})
 	}

@@ -50,10 +50,5 @@ func (c Config) Validate() error {
 func (c Config) Logger(w io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // Validate has complained
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && a.Key == slog.TimeKey {
-			a.Value = slog.TimeValue(a.Value.Time().UTC())
-		}
-		return a
-	}})).With("agent", program)
+	return c.Pod.Logger(w, level, program)
 }

@@ -92,20 +92,20 @@ func (g *Guard) ready(ctx context.Context, l *life, to grant.Grant) error {
 	})
 }
 
-// promoted is called when a server that was told to promote has removed standby.signal: it opens now, or has opened. Which of that file and
-// the history of the new timeline comes first differs between PostgreSQL's versions.
+// promoted is called when a server that was told to promote has removed standby.signal: it opens now, or has opened.
 func (g *Guard) promoted(l *life) {
-	opened, err := pgdata.HighestHistory(g.paths.Data())
-	switch {
-	case err != nil:
+	newest, err := pgdata.HighestHistory(g.paths.Data())
+	if err != nil {
 		g.warn("look for the new timeline", err)
 		return
-	case opened == l.before && opened != l.reign.Timeline:
-		return // not yet
-	case opened != l.reign.Timeline:
-		l.why = fmt.Sprintf("the server was promoted to timeline %d, granted is %d", opened, l.reign.Timeline)
+	}
+	opened, wrong := lineOpened(newest, l.before, l.reign.Timeline)
+	if wrong {
+		l.why = fmt.Sprintf("the server was promoted to timeline %d, granted is %d", newest, l.reign.Timeline)
 		g.log.Error("server is killed", "reason", l.why)
 		g.fence.Fire()
+	}
+	if !opened {
 		return
 	}
 	l.kind = grant.Writable
@@ -116,4 +116,11 @@ func (g *Guard) promoted(l *life) {
 			s.Volume = &v
 		}
 	})
+}
+
+// lineOpened judges a promotion by the newest timeline that has a history, before it and now. A server that has removed standby.signal
+// and written no history yet is neither on the right timeline nor on a wrong one: PostgreSQL 15 does it in that order, later ones the other
+// way round.
+func lineOpened(newest, before, granted uint32) (opened, wrong bool) {
+	return newest == granted, newest != granted && newest != before
 }

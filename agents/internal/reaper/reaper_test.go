@@ -2,6 +2,7 @@ package reaper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -77,8 +78,8 @@ func TestProgramsRunAsideKeepTheirStatus(t *testing.T) {
 	r := running(t)
 	for range 100 {
 		err := r.Aside(func() error { return exec.Command("/bin/sh", "-c", "exit 7").Run() })
-		exit, ok := err.(*exec.ExitError)
-		if !ok || exit.ExitCode() != 7 {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 7 {
 			t.Fatalf("got %v, want exit status 7", err)
 		}
 	}
