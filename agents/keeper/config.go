@@ -14,9 +14,9 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/lease"
 )
 
-// leaseTimeout bounds each request about the lease, apiTimeout every other one.
+// leaseTimeout bounds each request about the lease, apiTimeout every other one. The lease's loop gives most of its requests less.
 const (
-	leaseTimeout = time.Second
+	leaseTimeout = 2 * time.Second
 	apiTimeout   = 5 * time.Second
 )
 

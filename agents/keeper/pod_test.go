@@ -185,7 +185,7 @@ func (m *member) object() {
 
 func (m *member) env() []string {
 	env := []string{"PGSPAN_POD_NAME=" + m.pod, "PGSPAN_POD_UID=" + m.uid, "PGSPAN_POD_IP=" + m.ip, "PGSPAN_NAMESPACE=" + m.ns, "PGSPAN_NODE=here",
-		"PGSPAN_BORN_AS=" + m.born, "PGSPAN_VOLUME=" + m.volume, "PGSPAN_FENCE_AFTER=3s"}
+		"PGSPAN_BORN_AS=" + m.born, "PGSPAN_VOLUME=" + m.volume, "PGSPAN_FENCE_AFTER=6s"}
 	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls", "users"} {
 		env = append(env, "PGSPAN_"+strings.ToUpper(dir)+"="+m.at(dir))
 	}
@@ -199,7 +199,7 @@ func (m *member) startKeeper() {
 		m.t.Fatal(err)
 	}
 	env := append(m.env(), "PGSPAN_LISTEN="+m.listen, "PGSPAN_CREDENTIALS="+m.at("token"), "KUBERNETES_SERVICE_HOST="+u.Hostname(), "KUBERNETES_SERVICE_PORT="+u.Port(),
-		"PGSPAN_LEASE_DURATION=6s", "PGSPAN_STOP_TIME=1s", "PGSPAN_ADOPT="+m.adopt, "GOMEMLIMIT=64MiB")
+		"PGSPAN_LEASE_DURATION=10s", "PGSPAN_STOP_TIME=2s", "PGSPAN_ADOPT="+m.adopt, "GOMEMLIMIT=64MiB")
 	m.keeper = m.run("./agents/keeper", env)
 }
 

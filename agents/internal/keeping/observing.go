@@ -49,7 +49,8 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		}
 		s, err := o.Status(ctx)
 		if err != nil {
-			if k.look().state.Phase != grant.Running {
+			n := k.look()
+			if n.state.Phase != grant.Running || n.freshStatus(boottime.Now()) != nil {
 				return nil // it starts, or ends: no answer is what is expected
 			}
 			return err

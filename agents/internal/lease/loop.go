@@ -3,11 +3,11 @@ package lease
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/record"
 )
@@ -19,8 +19,12 @@ type Timing struct {
 	Renew      time.Duration // between two renewals, and between two looks of an observer
 }
 
-// retry is how soon a renewal that failed is tried again.
-const retry = 200 * time.Millisecond
+const (
+	// retry is how soon a request that failed is tried again.
+	retry = 200 * time.Millisecond
+	// firstPatience is what a first request may take.
+	firstPatience = time.Second
+)
 
 // News is what a holder adds to the record at its next renewal. It is one value, replaced as a whole.
 type News struct {
@@ -34,6 +38,13 @@ type Loop struct {
 	timing  Timing
 	now     func() boottime.Instant
 	changed func(View)
+
+	// missed counts requests in a row without an answer. unsure: a write may or may not have been applied. Both are Run's own.
+	missed int
+	unsure bool
+	// highest is the newest epoch that this process has known of the database systemID.
+	highest  epoch.Epoch
+	systemID string
 
 	view   atomic.Pointer[View]
 	news   atomic.Pointer[News]
@@ -108,11 +119,17 @@ func (l *Loop) Run(ctx context.Context) {
 // turn looks or renews once and returns how long to wait for the next one.
 func (l *Loop) turn(ctx context.Context) time.Duration {
 	started := l.now()
-	if !l.View().Mine {
-		l.observe(ctx)
+	if !l.View().Mine || l.unsure {
+		if err := l.look(ctx); err != nil {
+			return retry
+		}
 	}
-	if v := l.View(); v.Mine {
-		if err := l.renew(ctx); err != nil {
+	if l.View().Mine {
+		err := l.renew(ctx)
+		if err != nil && !l.unsure && l.View().Mine {
+			err = l.renew(ctx) // the look after a conflict has found our own record
+		}
+		if err != nil {
 			return retry
 		}
 	}
@@ -120,44 +137,47 @@ func (l *Loop) turn(ctx context.Context) time.Duration {
 	return max(l.timing.Renew-l.now().Sub(started), retry)
 }
 
-// observe reads the record.
-func (l *Loop) observe(ctx context.Context) {
-	r, version, err := l.store.Get(ctx)
-	l.saw(r, version, err)
+// patience is what one request may take. The first one is given a second: its connection may lead to a server that is gone, and the next one
+// dials anew. After that the store is rather slow than gone, and hurrying would make each write one whose answer comes too late.
+func (l *Loop) patience() time.Duration {
+	if l.missed == 0 {
+		return firstPatience
+	}
+	return min(2*firstPatience, max(l.timing.FenceAfter/3, firstPatience))
 }
 
-// saw takes in what a read answered. A read never extends a deadline; it can only show that the right is gone.
-func (l *Loop) saw(r record.Record, version string, err error) {
-	v, now := l.View(), l.now()
-	switch {
-	case err == nil:
-		if v.Known != Present || v.Version != version {
-			v.Since = now
-		}
-		v.Known, v.Record, v.Version, v.Seen, v.Mine = Present, r, version, true, r.HeldBy(l.me)
-	case errors.Is(err, ErrAbsent):
-		v.Known, v.Record, v.Version, v.Mine = Absent, record.Record{}, "", false
-	case errors.Is(err, ErrBroken):
-		v.Known, v.Record, v.Version, v.Mine = Broken, record.Record{}, version, false
-	default:
-		// Nothing was found out: all that was known still is.
-		v.Problem = err.Error()
-		l.publish(v)
+// asked notes whether the store has answered.
+func (l *Loop) asked(err error) {
+	if err == nil || errors.Is(err, ErrConflict) || errors.Is(err, ErrAbsent) || errors.Is(err, ErrBroken) {
+		l.missed = 0
 		return
 	}
-	v.Answered, v.Problem = now, ""
-	if errors.Is(err, ErrBroken) {
-		v.Problem = err.Error()
-	}
-	if !v.Mine {
-		v.Deadline = 0
-	}
-	l.publish(v)
+	l.missed++
 }
 
-func (l *Loop) publish(v View) {
-	l.view.Store(&v)
-	l.changed(v)
+func (l *Loop) get(ctx context.Context) (record.Record, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.patience())
+	defer cancel()
+	r, version, err := l.store.Get(ctx)
+	l.asked(err)
+	return r, version, err
+}
+
+// write stores r at version, or as the first record if version is empty. Unless the store says yes or no, it is not known whether it did, and
+// the next turn looks before it writes.
+func (l *Loop) write(ctx context.Context, version string, r record.Record) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.patience())
+	defer cancel()
+	var made string
+	var err error
+	if version == "" {
+		made, err = l.store.Create(ctx, r)
+	} else {
+		made, err = l.store.Replace(ctx, version, r)
+	}
+	l.asked(err)
+	l.unsure = l.missed > 0
+	return made, err
 }
 
 // renew writes the record again. The error says that the renewal was not confirmed, whatever the reason.
@@ -168,7 +188,7 @@ func (l *Loop) renew(ctx context.Context) error {
 		n.Record(&next)
 	}
 	base := l.lower(next)
-	version, err := l.store.Replace(ctx, v.Version, next)
+	version, err := l.write(ctx, v.Version, next)
 	if err == nil {
 		l.won(next, version, base)
 		return nil
@@ -177,8 +197,10 @@ func (l *Loop) renew(ctx context.Context) error {
 	v.Failures++
 	v.Problem = err.Error()
 	l.publish(v)
-	if errors.Is(err, ErrConflict) || errors.Is(err, ErrAbsent) {
-		l.contested(ctx, next)
+	if !l.unsure { // a clear no
+		if lookErr := l.look(ctx); lookErr != nil {
+			l.unsure = true
+		}
 	}
 	return err
 }
@@ -208,39 +230,9 @@ func (l *Loop) lower(next record.Record) boottime.Instant {
 func (l *Loop) won(r record.Record, version string, base boottime.Instant) {
 	v, now := l.View(), l.now()
 	v.Known, v.Record, v.Version, v.Since, v.Mine, v.Seen = Present, r, version, now, true, true
+	l.noteEpoch(r)
 	v.Deadline = base.Add(time.Duration(r.FenceAfter))
 	v.Answered, v.Problem = now, ""
 	v.Renewals++
 	l.publish(v)
-}
-
-// contested finds out what stands where our record was. ours is what we tried to write.
-//
-// If our incarnation still holds it, an earlier write of ours was applied without an answer, or somebody left us a word in it; the next
-// turn goes on from there, and nothing was extended. If the record is gone, unreadable, or an earlier one, the store was damaged or
-// set back: as long as our grant is in force nobody else can have taken over, and we write it again (SAFETY D12). Anything else is
-// another holder: lost.
-func (l *Loop) contested(ctx context.Context, ours record.Record) {
-	r, version, err := l.store.Get(ctx)
-	before := l.View()
-	setBack := err == nil && r.SystemID == ours.SystemID &&
-		(r.Epoch.Compare(ours.Epoch) < 0 || r.HeldBy(l.me) && r.Epoch == ours.Epoch && r.Beat < before.Record.Beat)
-	damaged := errors.Is(err, ErrAbsent) || errors.Is(err, ErrBroken) || setBack
-	if !damaged || !before.InForce(l.now()) {
-		l.saw(r, version, err)
-		return
-	}
-	base := l.lower(ours)
-	if errors.Is(err, ErrAbsent) {
-		version, err = l.store.Create(ctx, ours)
-	} else {
-		version, err = l.store.Replace(ctx, version, ours)
-	}
-	if err != nil {
-		v := l.View()
-		v.Problem = fmt.Errorf("write the record again after it was removed or set back: %w", err).Error()
-		l.publish(v)
-		return
-	}
-	l.won(ours, version, base)
 }

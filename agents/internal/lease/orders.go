@@ -70,7 +70,7 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 		}
 		next := l.stamp(o.record)
 		base := l.now()
-		version, err := l.store.Create(ctx, next)
+		version, err := l.write(ctx, "", next)
 		return l.settle(ctx, next, version, base, err)
 	case take:
 		if v.Known != Present || v.Version != o.version {
@@ -85,7 +85,7 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 		}
 		next := l.stamp(o.record)
 		base := l.lower(next)
-		version, err := l.store.Replace(ctx, v.Version, next)
+		version, err := l.write(ctx, v.Version, next)
 		return l.settle(ctx, next, version, base, err)
 	case release:
 		return l.giveBack(ctx, v, o.final)
@@ -100,7 +100,7 @@ func (l *Loop) settle(ctx context.Context, next record.Record, version string, b
 		return nil
 	}
 	// Whether it was applied is not known, or somebody was faster. The read says which; it extends nothing.
-	l.observe(ctx)
+	_ = l.look(ctx) // if it fails, the next turn looks again
 	return err
 }
 
@@ -113,9 +113,9 @@ func (l *Loop) giveBack(ctx context.Context, v View, final lsn.LSN) error {
 	// The right ends before the write is sent: from then on it may be somebody else's.
 	v.Deadline = 0
 	l.publish(v)
-	version, err := l.store.Replace(ctx, v.Version, next)
+	version, err := l.write(ctx, v.Version, next)
 	if err != nil {
-		l.observe(ctx)
+		_ = l.look(ctx) // if it fails, the next turn looks again
 		return fmt.Errorf("release the record: %w", err)
 	}
 	l.saw(next, version, nil)

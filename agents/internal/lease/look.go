@@ -1,0 +1,96 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+// look finds out what stands in the store. An error means that this was not found out.
+//
+// If our incarnation holds the record, it goes on from what stands there: an earlier write of ours that was applied without an answer, or a word
+// that somebody left us in it. Nothing is extended by that. If the record is gone, unreadable, or an earlier one, the store was damaged or
+// set back: as long as our grant is in force nobody else can have taken over, and we write it again (SAFETY D12). Anything else is another holder.
+func (l *Loop) look(ctx context.Context) error {
+	r, version, err := l.get(ctx)
+	v := l.View()
+	known := v.Record
+	setBack := err == nil && r.SystemID == known.SystemID &&
+		(r.Epoch.Compare(known.Epoch) < 0 || r.HeldBy(l.me) && r.Epoch == known.Epoch && r.Beat < known.Beat)
+	damaged := errors.Is(err, ErrAbsent) || errors.Is(err, ErrBroken) || setBack
+	if damaged && v.InForce(l.now()) {
+		return l.repair(ctx, version)
+	}
+	l.saw(r, version, err)
+	if l.missed > 0 {
+		return err
+	}
+	l.unsure = false
+	return nil
+}
+
+// repair writes our record over a damaged one at version; empty: where none is.
+func (l *Loop) repair(ctx context.Context, version string) error {
+	ours := l.stamp(l.View().Record.Clone())
+	base := l.lower(ours)
+	version, err := l.write(ctx, version, ours)
+	if err != nil {
+		v := l.View()
+		v.Problem = fmt.Errorf("write the record again after it was removed or set back: %w", err).Error()
+		l.publish(v)
+		l.unsure = true
+		return err
+	}
+	l.won(ours, version, base)
+	return nil
+}
+
+// saw takes in what a read answered. A read never extends a deadline; it can only show that the right is gone.
+func (l *Loop) saw(r record.Record, version string, err error) {
+	v, now := l.View(), l.now()
+	switch {
+	case err == nil:
+		if v.Known != Present || v.Version != version {
+			v.Since = now
+		}
+		v.Known, v.Record, v.Version, v.Seen = Present, r, version, true
+		// A record of ours that is older than one we have known was brought back: it is no right to anything.
+		v.Mine = r.HeldBy(l.me) && !l.older(r)
+		l.noteEpoch(r)
+	case errors.Is(err, ErrAbsent):
+		v.Known, v.Record, v.Version, v.Mine = Absent, record.Record{}, "", false
+	case errors.Is(err, ErrBroken):
+		v.Known, v.Record, v.Version, v.Mine = Broken, record.Record{}, version, false
+	default:
+		// Nothing was found out: all that was known still is.
+		v.Problem = err.Error()
+		l.publish(v)
+		return
+	}
+	v.Answered, v.Problem = now, ""
+	if errors.Is(err, ErrBroken) {
+		v.Problem = err.Error()
+	}
+	if !v.Mine {
+		v.Deadline = 0
+	}
+	l.publish(v)
+}
+
+// older reports whether r is of an earlier epoch than this process has known of the same database.
+func (l *Loop) older(r record.Record) bool {
+	return r.SystemID == l.systemID && r.Epoch.Compare(l.highest) < 0
+}
+
+func (l *Loop) noteEpoch(r record.Record) {
+	if !l.older(r) {
+		l.highest, l.systemID = r.Epoch, r.SystemID
+	}
+}
+
+func (l *Loop) publish(v View) {
+	l.view.Store(&v)
+	l.changed(v)
+}
