@@ -106,7 +106,7 @@ func pods(all []runtime.Object) []pod {
 // everyRelease calls f with the objects of each example, and of one whose release has the longest name that Helm allows.
 func everyRelease(t *testing.T, f func(t *testing.T, all []runtime.Object)) {
 	t.Helper()
-	for _, name := range append(exampleNames(t), "longest_name") {
+	for _, name := range append(exampleNames(t), "longest_name", "longest_uncut_name", "shortest_cut_name") {
 		t.Run(name, func(t *testing.T) { f(t, exampleObjects(t, name)) })
 	}
 }
@@ -117,8 +117,15 @@ var decoded = map[string][]runtime.Object{}
 func exampleObjects(t *testing.T, name string) []runtime.Object {
 	t.Helper()
 	if decoded[name] == nil {
-		r := release{name: longest, values: "networkPolicy: {enabled: true}\nservice: {cross: {enabled: true}}"}
-		if name != "longest_name" {
+		r := release{values: "networkPolicy: {enabled: true}\nservice: {cross: {enabled: true}}"}
+		switch name {
+		case "longest_name":
+			r.name = longest
+		case "longest_uncut_name":
+			r.name = strings.Repeat("q", 40)
+		case "shortest_cut_name":
+			r.name = strings.Repeat("q", 41)
+		default:
 			values, err := os.ReadFile(filepath.Join(chartDir, "examples", name, "values.yaml"))
 			if err != nil {
 				t.Fatal(err)

@@ -26,10 +26,26 @@ func TestASetThatIsLiveKeepsItsTemplatesSize(t *testing.T) {
 	if strings.Contains(release{live: applied(before)}.mustRender(t)["NOTES.txt"], "cascade") {
 		t.Error("the notes speak of growing when nothing is to grow")
 	}
-	_, err := release{values: "persistence: {size: 5Gi}", live: applied(before)}.render(t)
-	if err == nil || !strings.Contains(err.Error(), "cannot shrink") {
-		t.Errorf("shrinking gives %v", err)
+}
+
+func TestWhatAVolumeCannotBecomeIsRefused(t *testing.T) {
+	before := objects(t, release{values: "persistence: {storageClass: fast}"}.mustRender(t))
+	cases := map[string]struct{ values, want string }{
+		"smaller":           {"persistence: {storageClass: fast, size: 5Gi}", "cannot shrink a volume"},
+		"another_class":     {"persistence: {storageClass: slow}", `persistence.storageClass is "slow", but the volumes of demo-primary were made with "fast"`},
+		"class_of_one_set":  {"persistence: {storageClass: fast}\nreplica: {storageClass: slow}", "the volumes of demo-replica were made with"},
+		"no_class":          {"", `persistence.storageClass is "", but`},
+		"other_access_mode": {"persistence: {storageClass: fast, accessModes: [ReadWriteOnce]}", "persistence.accessModes is ReadWriteOnce, but"},
 	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := release{values: c.values, live: applied(before)}.render(t)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+	objects(t, release{values: "persistence: {storageClass: fast}", live: applied(before)}.mustRender(t))
 }
 
 func TestEveryTLSModeMountsTheSameFiles(t *testing.T) {

@@ -136,6 +136,17 @@ persistence.accessModes contains ReadWriteMany: two nodes that write one volume 
 {{- if gt (include "pgspan.bytes" $live | int64) (include "pgspan.bytes" $.Values.persistence.size | int64) }}
 persistence.size is {{ $.Values.persistence.size }}, but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with {{ $live }}: Kubernetes cannot shrink a volume; set it back
 {{- end }}
+{{- $values := include "pgspan.setValues" (dict "context" $ "bornAs" $set) | fromYaml }}
+{{- range dig "spec" "volumeClaimTemplates" list (lookup "apps/v1" "StatefulSet" (include "pgspan.namespace" $) (printf "%s-%s" (include "pgspan.fullname" $) $set)) }}
+{{- $modes := $.Values.persistence.accessModes }}
+{{- if ne (join ", " .spec.accessModes) (join ", " $modes) }}
+persistence.accessModes is {{ join ", " $modes }}, but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with {{ join ", " .spec.accessModes }}, which Kubernetes cannot change: set it back
+{{- end }}
+{{- $class := .spec.storageClassName | default "" }}
+{{- if ne $class ($values.storageClass | default "") }}
+persistence.storageClass is "{{ $values.storageClass }}", but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with "{{ $class }}", which Kubernetes cannot change: set it back
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
