@@ -138,7 +138,10 @@ func (r *rates) add(now boottime.Instant, end *lsn.LSN) *float64 {
 		r.at, r.end = r.at[1:], r.end[1:]
 	}
 	took := now.Sub(r.at[0]).Seconds()
-	if took <= 0 || *end < r.end[0] {
+	switch {
+	case len(r.at) == 1:
+		return nil
+	case *end < r.end[0]: // another timeline, or another server: nothing can be said yet
 		r.at, r.end = nil, nil
 		return nil
 	}
