@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,23 +53,32 @@ func FindVolume(ctx context.Context, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var found []string
+	return chooseVolume(all, text)
+}
+
+// chooseVolume takes the newest of several volumes of one claim: the older ones are of claims that were deleted.
+func chooseVolume(all []volume.Volume, text string) (string, error) {
+	newest := map[string]volume.Volume{}
 	for _, v := range all {
 		claim := claimOf(v)
 		if v.Name == text {
 			return v.Name, nil
 		}
-		if claim == text || strings.HasSuffix(claim, "/"+text) {
-			found = append(found, v.Name)
+		if claim != text && !strings.HasSuffix(claim, "/"+text) {
+			continue
+		}
+		if other, known := newest[claim]; !known || v.Created.After(other.Created) {
+			newest[claim] = v
 		}
 	}
-	switch len(found) {
+	claims := slices.Sorted(maps.Keys(newest))
+	switch len(claims) {
 	case 1:
-		return found[0], nil
+		return newest[claims[0]].Name, nil
 	case 0:
 		return "", fmt.Errorf("there is no volume of a claim %q", text)
 	}
-	return "", fmt.Errorf("%d volumes are of a claim %q: write SITE/NAMESPACE/CLAIM", len(found), text)
+	return "", fmt.Errorf("%q can be any of %s: write the one you mean", text, strings.Join(claims, ", "))
 }
 
 // claimOf is SITE/NAMESPACE/CLAIM of a volume.
