@@ -133,18 +133,17 @@ func (r *rates) add(now boottime.Instant, end *lsn.LSN) *float64 {
 	if end == nil || len(r.at) > 0 && now.Sub(r.at[len(r.at)-1]) < step {
 		return nil
 	}
+	if n := len(r.end); n > 0 && *end < r.end[n-1] {
+		r.at, r.end = nil, nil // another timeline, or another server: nothing can be said yet
+	}
 	r.at, r.end = append(r.at, now), append(r.end, *end)
 	if len(r.at) > keep {
 		r.at, r.end = r.at[1:], r.end[1:]
 	}
-	took := now.Sub(r.at[0]).Seconds()
-	switch {
-	case len(r.at) == 1:
-		return nil
-	case *end < r.end[0]: // another timeline, or another server: nothing can be said yet
-		r.at, r.end = nil, nil
+	if len(r.at) == 1 {
 		return nil
 	}
+	took := now.Sub(r.at[0]).Seconds()
 	rate := float64(end.Sub(r.end[0])) / took
 	return &rate
 }
