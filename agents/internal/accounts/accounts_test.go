@@ -184,6 +184,8 @@ func testKeep(t *testing.T, major int) {
 	t.Run("planted_functions_are_not_called", func(t *testing.T) {
 		server.SQL(t, `CREATE FUNCTION public.format(text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $x$planted$x$; END';
 			CREATE FUNCTION public.pg_get_userbyid(oid) RETURNS name LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $x$planted$x$; END';
+			CREATE FUNCTION public.evil(oid, oid) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION $x$planted$x$; END';
+			CREATE OPERATOR public.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = public.evil);
 			ALTER ROLE postgres SET search_path = public, pg_catalog`)
 		if _, err := keep(); err != nil && strings.Contains(err.Error(), "planted") {
 			t.Error(err)

@@ -8,6 +8,7 @@
 package health
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -26,7 +27,7 @@ func Handler(look func() observed.Snapshot, alive func() error, metrics http.Han
 			w.Header().Set("Cache-Control", "no-store")
 			if err := judge(r, look()); err != nil {
 				code := http.StatusServiceUnavailable
-				if _, bad := err.(badRequest); bad {
+				if bad := badRequest(""); errors.As(err, &bad) {
 					code = http.StatusBadRequest
 				}
 				w.WriteHeader(code)

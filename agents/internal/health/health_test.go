@@ -56,16 +56,16 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := Handler(func() observed.Snapshot { return c.s }, func() error { return c.alive },
-				http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
+				http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 			w := httptest.NewRecorder()
-			h.ServeHTTP(w, httptest.NewRequest("GET", c.path, nil))
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, c.path, nil))
 			if w.Code != c.want {
 				t.Errorf("got %d (%s), want %d", w.Code, w.Body, c.want)
 			}
 		})
 	}
 	w := httptest.NewRecorder()
-	Handler(func() observed.Snapshot { return primary }, func() error { return nil }, http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest("POST", "/primary", nil))
+	Handler(func() observed.Snapshot { return primary }, func() error { return nil }, http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/primary", nil))
 	if w.Code != 405 {
 		t.Errorf("POST: got %d, want 405", w.Code)
 	}

@@ -106,7 +106,7 @@ func check(t *testing.T, rows map[string]row) {
 			if v.Person && v.Do != Nothing {
 				t.Error("a person is needed and yet the record is changed")
 			}
-			if v.Grant.Role == grant.Primary && !(f.Store.Mine && f.Store.InForce) {
+			if v.Grant.Role == grant.Primary && (!f.Store.Mine || !f.Store.InForce) {
 				t.Error("granted to be primary without a record in force")
 			}
 		})

@@ -17,8 +17,6 @@ type issuer struct {
 	log  *slog.Logger
 	now  func() boottime.Instant
 	last grant.Grant // as written; Seq 0: nothing was
-	// err is the last failure to write. The file then has an older word, which ends by itself.
-	err error
 }
 
 // newIssuer adopts what an earlier process of this incarnation has written (SAFETY D39). floor is a sequence number that guard has seen.
@@ -101,7 +99,7 @@ func (i *issuer) renewed(v lease.View) {
 // write replaces the file if anything differs. The sequence number grows with every change but a later deadline, so that guard's
 // confirmation of a number says which word it has obeyed.
 func (i *issuer) write(g grant.Grant) error {
-	if g.Role == i.last.Role && same(g, i.last) && i.last.Seq != 0 && i.err == nil {
+	if g.Role == i.last.Role && same(g, i.last) && i.last.Seq != 0 {
 		if g.Deadline == i.last.Deadline {
 			return nil
 		}
@@ -109,8 +107,8 @@ func (i *issuer) write(g grant.Grant) error {
 	} else {
 		g.Seq = i.last.Seq + 1
 	}
-	if i.err = grant.Write(i.dir, g); i.err != nil {
-		return i.err
+	if err := grant.Write(i.dir, g); err != nil {
+		return err // the file has an older word, which ends by itself
 	}
 	if g.Seq != i.last.Seq {
 		i.log.Info("grant written", "seq", g.Seq, "role", g.Role, "epoch", g.Epoch.String(), "timeline", g.Timeline, "reason", g.Reason)

@@ -177,9 +177,13 @@ func certificateDays(dir string, now time.Time) (map[string]float64, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // replaced at this moment
 		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("read certificate: %w", err))
+			continue
+		}
 		block, _ := pem.Decode(b)
-		if err != nil || block == nil {
-			problems = append(problems, fmt.Errorf("read certificate %s: no PEM block (%v)", filepath.Base(file), err))
+		if block == nil {
+			problems = append(problems, fmt.Errorf("read certificate %s: it is no PEM file", filepath.Base(file)))
 			continue
 		}
 		c, err := x509.ParseCertificate(block.Bytes)

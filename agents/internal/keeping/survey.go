@@ -43,15 +43,17 @@ func (k *Keeper) survey(ctx context.Context) error {
 		k.log.Info("member known", "member", c.UID, "claim", c.Name)
 		k.judgeWake.up()
 	}
-	mine := k.view().Mine
-	settled := n.status != nil && !mine && n.others.Known
+	v := k.view()
+	mine := v.Mine
+	// Who follows a leader that lives, or leads, has no use for the list of volumes.
+	settled := n.others.Known && (mine || n.status != nil && !v.Expired(boottime.Now()))
 	pods, podsErr := k.o.API.Pods(ctx, publish.Selector(k.settings.Release))
 	if podsErr == nil {
 		k.change(func(n *known) { n.pods = pods })
 	}
 	var claims []kube.Claim
 	var claimsErr error
-	if !settled && !(mine && n.others.Known) {
+	if !settled {
 		claims, claimsErr = k.o.API.Claims(ctx, publish.LabelCluster+"="+k.settings.Release)
 	}
 	if err := errors.Join(podsErr, claimsErr); err != nil {

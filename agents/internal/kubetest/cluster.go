@@ -134,7 +134,7 @@ func (c *Cluster) run(path string, args ...string) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(path, args...)
+	cmd := exec.CommandContext(context.Background(), path, args...) // it ends with the process
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error, 1)
@@ -155,8 +155,11 @@ func (c *Cluster) ready() error {
 		if err == nil && code == http.StatusOK {
 			break
 		}
+		if err == nil {
+			err = fmt.Errorf("status %d: %s", code, body)
+		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("not ready after %s: %v %d %s, see %s", startLimit, err, code, body, c.dir)
+			return fmt.Errorf("not ready after %s, see %s: %w", startLimit, c.dir, err)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -227,7 +230,7 @@ func (c *Cluster) Token(t testing.TB, user string) string {
 func freePorts(n int) ([]int, error) {
 	var ports []int
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}

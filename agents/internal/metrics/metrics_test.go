@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ import (
 func scrape(t *testing.T, s observed.Snapshot) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	Handler("1.2.3", func() observed.Snapshot { return s }).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	Handler("1.2.3", func() observed.Snapshot { return s }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if w.Code != 200 {
 		t.Fatalf("got status %d: %s", w.Code, w.Body)
 	}
