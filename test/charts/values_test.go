@@ -194,6 +194,8 @@ func TestSchemaRefuses(t *testing.T) {
 		"same_family_twice":        {"service: {ipFamilies: [IPv4, IPv4]}", "/service/ipFamilies"},
 		"source_without_mask":      {"service: {cross: {loadBalancerSourceRanges: [198.51.100.1]}}", "/service/cross/loadBalancerSourceRanges"},
 		"full_name_in_capitals":    {"fullnameOverride: Quay", "/fullnameOverride"},
+		"pgpool_list_with_comma":   {"pgpool: {writeFunctions: ['a,b']}", "/pgpool/writeFunctions/0"},
+		"pgpool_setting_quoted":    {"pgpool: {parameters: {child_life_time: \"'1'\"}}", "/pgpool/parameters/child_life_time"},
 		"log_level":                {"agents: {logLevel: verbose}", "/agents/logLevel"},
 	}
 	for name, c := range cases {

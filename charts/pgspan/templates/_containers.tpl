@@ -77,10 +77,14 @@
     - {name: postgresql, containerPort: 5432}
     - {name: guard, containerPort: 8007}
   {{- include "pgspan.probes" "postgres" | nindent 2 }}
-  {{- include "pgspan.container.server" . | nindent 2 }}
+  {{- $timings := dict "PGSPAN_FENCE_AFTER" .context.Values.lease.fenceAfter "PGSPAN_STOP_TIMEOUT" (printf "%vs" .values.terminationGracePeriodSeconds) }}
+  {{- include "pgspan.container.server" (merge (dict "more" $timings) .) | nindent 2 }}
 {{- end -}}
 
-{{/* What seed and postgres share: they must see the same places, or a plan made by one would not hold for the other. */}}
+{{/*
+What seed and postgres share: they must see the same places, or a plan made by one would not hold for the other. "more" is environment
+that only one of them has.
+*/}}
 {{- define "pgspan.container.server" -}}
 {{- include "pgspan.container.security" . }}
 env:
@@ -89,6 +93,9 @@ env:
   - name: PGSPAN_MEMORY_LIMIT
     valueFrom:
       resourceFieldRef: {containerName: postgres, resource: limits.memory, divisor: "1"}
+  {{- end }}
+  {{- with include "pgspan.env" (.more | default dict) | trim }}
+  {{- . | nindent 2 }}
   {{- end }}
   - {name: PGSPAN_CLONE_STALL, value: {{ .context.Values.replication.cloneStall | quote }}}
   {{- with .context.Values.replication.cloneMaxRate }}
