@@ -12,6 +12,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/keeping"
 	"github.com/pgspan/pgspan/agents/internal/kube"
 	"github.com/pgspan/pgspan/agents/internal/lease"
+	"github.com/pgspan/pgspan/agents/internal/renewal"
 )
 
 // leaseTimeout bounds each request about the lease, apiTimeout every other one. The lease's loop gives most of its requests less.
@@ -42,6 +43,9 @@ type config struct {
 	TLS           string        `envconfig:"PGSPAN_TLS" default:"/pgspan/tls"`
 	Users         string        `envconfig:"PGSPAN_USERS" default:"/pgspan/users"`
 	Volume        string        `envconfig:"PGSPAN_VOLUME" default:"/var/lib/pgspan"`
+	TLSRenew      string        `envconfig:"PGSPAN_TLS_RENEW"`
+	TLSCA         string        `envconfig:"PGSPAN_TLS_CA"`
+	TLSLeafLife   time.Duration `envconfig:"PGSPAN_TLS_LEAF_LIFE"`
 	Credentials   string        `envconfig:"PGSPAN_CREDENTIALS" default:"/var/run/secrets/kubernetes.io/serviceaccount"`
 }
 
@@ -84,6 +88,9 @@ func (c config) Validate() error {
 		problems = append(problems, fmt.Errorf("PGSPAN_FENCE_AFTER (%s) and PGSPAN_STOP_TIME (%s) together exceed 0.8 of PGSPAN_LEASE_DURATION (%s): "+
 			"the server might still write when another member takes over; they may be %s at most", c.FenceAfter, c.StopTime, c.LeaseDuration, limit))
 	}
+	if (c.TLSRenew == "") != (c.TLSCA == "") {
+		problems = append(problems, fmt.Errorf("PGSPAN_TLS_RENEW is %q and PGSPAN_TLS_CA is %q: renewing certificates needs both Secrets, not renewing neither", c.TLSRenew, c.TLSCA))
+	}
 	// Two renewals may be lost without a fence.
 	if 3*c.RenewEvery > c.FenceAfter {
 		problems = append(problems, fmt.Errorf("PGSPAN_RENEW_EVERY is %s: it must be at most a third of PGSPAN_FENCE_AFTER (%s)", c.RenewEvery, c.FenceAfter))
@@ -117,8 +124,13 @@ func (c config) options(version string, log *slog.Logger) (keeping.Options, erro
 	if err != nil {
 		return keeping.Options{}, err
 	}
+	var certificates *renewal.Renewal
+	if c.TLSRenew != "" {
+		certificates = &renewal.Renewal{Secrets: api, Shared: c.TLSRenew, CA: c.TLSCA, LeafLife: c.TLSLeafLife, Log: log}
+	}
 	return keeping.Options{
-		Version: version, Pod: c.PodName, PodUID: c.PodUID, PodIP: c.PodIP, Node: c.Node, Namespace: c.Namespace,
+		Certificates: certificates,
+		Version:      version, Pod: c.PodName, PodUID: c.PodUID, PodIP: c.PodIP, Node: c.Node, Namespace: c.Namespace,
 		BornPrimary: c.BornAs == "primary", Adopt: c.Adopt, SlotTTL: c.SlotTTL,
 		Timing:  lease.Timing{Duration: c.LeaseDuration, FenceAfter: c.FenceAfter, Renew: c.RenewEvery},
 		Control: c.Control, Socket: c.Socket, Settings: c.Settings, TLS: c.TLS, Users: c.Users,

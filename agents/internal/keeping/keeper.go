@@ -19,6 +19,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/members"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/publish"
+	"github.com/pgspan/pgspan/agents/internal/renewal"
 	"github.com/pgspan/pgspan/agents/internal/settings"
 )
 
@@ -42,7 +43,9 @@ type Options struct {
 
 	// Lease and API are two clients, so that a slow list never delays a renewal.
 	Lease, API *kube.Client
-	Log        *slog.Logger
+	// Certificates are renewed by the leader; nil when others do that.
+	Certificates *renewal.Renewal
+	Log          *slog.Logger
 }
 
 // Keeper is one process.
@@ -121,6 +124,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 	run("judge", always(500*time.Millisecond), k.judgeWake, k.judgeOnce)
 	run("publish", always(5*time.Second), k.publishWake, k.publisher())
 	run("accounts", always(5*time.Second), nil, k.accounts())
+	if c := k.o.Certificates; c != nil {
+		// Two thirds of a certificate's life leave months: a turn that fails is no hurry.
+		run("certificates", always(10*time.Minute), nil, func(ctx context.Context) error { return c.Turn(ctx, k.issuer.inForce) })
+	}
 	all.Go(func() { k.watchControl(ctx) })
 	all.Go(func() { _ = k.events.Run(ctx, k.o.API) })
 	all.Go(func() { k.lease(ctx) })

@@ -151,7 +151,7 @@ func TestOnlyTheAPIsOwnWordMeansNotFound(t *testing.T) {
 	if _, err := client(t, c, c.URL, nobody, ns).Claim(ctx, "data-none"); err == nil || kube.IsNotFound(err) {
 		t.Errorf("unknown token: got %v", err)
 	}
-	if _, err := client(t, c, c.URL, c.Token(t, "keeper"), ns).Claim(ctx, "data-none"); err == nil || kube.IsNotFound(err) || !strings.Contains(err.Error(), "Forbidden") {
+	if _, err := client(t, c, c.URL, c.Token(t, "keeper"), ns).Claim(ctx, "data-none"); err == nil || kube.IsNotFound(err) || !strings.Contains(strings.ToLower(err.Error()), "forbidden") {
 		t.Errorf("forbidden: got %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -124,4 +125,9 @@ func (t *transport) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.readAt = time.Time{}
+}
+
+// bounded gives a request its deadline.
+func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d)
 }

@@ -62,38 +62,21 @@ func (r Renewal) Once(ctx context.Context, now time.Time) ([]sitecerts.Change, e
 	return changes, nil
 }
 
-// Run looks once an hour, while leads reports true, until ctx ends. What goes wrong is logged and tried again: two thirds of a
-// certificate's life leave months to notice.
-func (r Renewal) Run(ctx context.Context, leads func() bool) {
-	const every, timeout = time.Hour, 30 * time.Second
-	wait := time.Minute // let a new leader settle
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-		wait = every
-		if !leads() {
-			continue
-		}
-		c, cancel := context.WithTimeout(ctx, timeout)
-		changes, err := r.Once(c, time.Now())
-		cancel()
-		if err != nil {
-			r.Log.Error("certificates were not renewed", "error", err)
-			continue
-		}
-		if len(changes) > 0 {
-			r.Log.Info("certificates were renewed", "reason", sentence(changes))
-		}
+// Turn is Once for the keeper's loops: it renews while leads reports true, and says so in the log.
+func (r Renewal) Turn(ctx context.Context, leads func() bool) error {
+	if !leads() {
+		return nil
 	}
-}
-
-func sentence(changes []sitecerts.Change) string {
-	words := make([]string, 0, len(changes))
-	for _, c := range changes {
-		words = append(words, c.String())
+	changes, err := r.Once(ctx, time.Now())
+	if err != nil {
+		return err
 	}
-	return strings.Join(words, "; ")
+	if len(changes) > 0 {
+		words := make([]string, 0, len(changes))
+		for _, c := range changes {
+			words = append(words, c.String())
+		}
+		r.Log.Info("certificates were renewed", "reason", strings.Join(words, "; "))
+	}
+	return nil
 }
