@@ -10,6 +10,7 @@ import (
 )
 
 func TestPostDockEnvironmentBootsAReplica(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, root *pgtest.Root) {
 		l := newLeader(t, root.Major)
 		p := newPod(t, root, "db-node-2", root.TempDir(t))
@@ -43,6 +44,7 @@ func TestPostDockEnvironmentBootsAReplica(t *testing.T) {
 
 // PostDock starts a primary when nobody answers. Without a lease that is how two primaries come about.
 func TestPostDockEnvironmentDoesNotMakeAPrimary(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	p := newPod(t, root, "db-node-1", root.TempDir(t))
 	p.env = []string{"PGSPAN_STANDALONE=true", "NODE_NAME=db-node-1", "PARTNER_NODES=db-node-1,db-node-2"}
@@ -57,6 +59,7 @@ func TestPostDockEnvironmentDoesNotMakeAPrimary(t *testing.T) {
 
 // In a pod of the chart only CONFIGS counts: who is primary is keeper's to say.
 func TestPostDockEnvironmentInAPodWithKeeper(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	p := newPod(t, root, "db-replica-0", root.TempDir(t))

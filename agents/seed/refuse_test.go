@@ -26,6 +26,7 @@ func cloned(t *testing.T) (*pod, *leader) {
 
 // Each of these keeps the container waiting, with a sentence, and goes on when a person has seen to it.
 func TestWhatIsWrongIsRefusedUntilItIsPutRight(t *testing.T) {
+	t.Parallel()
 	whole, l := cloned(t) // each case repairs what it has spoiled
 	for name, tc := range map[string]struct {
 		spoil  func(p *pod, l *leader)
@@ -131,6 +132,7 @@ func TestWhatIsWrongIsRefusedUntilItIsPutRight(t *testing.T) {
 }
 
 func TestCertificatesThatAreWrongAreRefusedUntilTheSecretIsPutRight(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	for name, tc := range map[string]struct {
 		spoil func(l *leader) map[string][]byte
@@ -147,6 +149,7 @@ func TestCertificatesThatAreWrongAreRefusedUntilTheSecretIsPutRight(t *testing.T
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			root := pgtest.OpenRoot(t, 17)
 			l := newLeader(t, 17)
 			p := newPod(t, root, "db-replica-0", root.TempDir(t))
@@ -164,6 +167,7 @@ func TestCertificatesThatAreWrongAreRefusedUntilTheSecretIsPutRight(t *testing.T
 
 // The leader's certificate is not for the host that the grant names: nothing is sent to it.
 func TestLeaderWithTheWrongNameIsNotClonedFrom(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	p := newPod(t, root, "db-replica-0", root.TempDir(t))
@@ -176,6 +180,7 @@ func TestLeaderWithTheWrongNameIsNotClonedFrom(t *testing.T) {
 
 // A clone of a foreign database is thrown away before it takes the place of the right one.
 func TestCloneOfAForeignDatabaseIsNotPutInPlace(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	p := newPod(t, root, "db-replica-0", root.TempDir(t))
@@ -188,6 +193,7 @@ func TestCloneOfAForeignDatabaseIsNotPutInPlace(t *testing.T) {
 }
 
 func TestInitdbIsRefusedWhereADatabaseWasNoted(t *testing.T) {
+	t.Parallel()
 	p, _ := cloned(t)
 	if err := os.Rename(p.paths().Data(), p.paths().Root()+"/lost"); err != nil {
 		t.Fatal(err)
@@ -202,6 +208,7 @@ func TestInitdbIsRefusedWhereADatabaseWasNoted(t *testing.T) {
 
 // A uid that no passwd file knows: the one that -install writes is mounted over the image's.
 func TestUnknownUserWithTheInstalledPasswdFile(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, root *pgtest.Root) {
 		const uid = 1000660000
 		p := newPod(t, root, "db-primary-0", root.TempDir(t))
@@ -222,6 +229,7 @@ func TestUnknownUserWithTheInstalledPasswdFile(t *testing.T) {
 }
 
 func TestUnknownUserWithoutAPasswdFileIsToldWhatInitdbSays(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	p := newPod(t, root, "db-primary-0", root.TempDir(t))
 	p.uid, p.gid = 1000660000, 0
@@ -246,6 +254,7 @@ func installed(t *testing.T, root *pgtest.Root) string {
 }
 
 func TestInstallIsRepeatable(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	binary, bin := installed(t, root), root.TempDir(t)
 	for range 2 {
@@ -272,6 +281,7 @@ func TestInstallIsRepeatable(t *testing.T) {
 }
 
 func TestAllProblemsOfTheEnvironmentAtOnce(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	_, err := root.Run(pgtest.Command{Path: seedBinary(t, root), Env: []string{"PGSPAN_VOLUME=data", "PGSPAN_BORN_AS=master"}})
 	for _, want := range []string{"exit status 1", "PGSPAN_VOLUME", "PGSPAN_BORN_AS", "PGSPAN_POD_NAME", "PGSPAN_POD_UID"} {
@@ -314,6 +324,7 @@ func rename(p *pod, from, to string) {
 
 // The history tells what was done to the volume, in order.
 func TestHistoryOfTheVolume(t *testing.T) {
+	t.Parallel()
 	p, l := cloned(t)
 	text := string(p.ReadFile(t, p.volume+"/notes/history"))
 	begun, done := strings.Index(text, `"what":"`+notes.StepClone+` begun"`), strings.Index(text, `"what":"clone done"`)

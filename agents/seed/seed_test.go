@@ -23,6 +23,7 @@ func each(t *testing.T, test func(t *testing.T, root *pgtest.Root)) {
 }
 
 func TestReplicaIsClonedAndStreams(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, root *pgtest.Root) {
 		l := newLeader(t, root.Major)
 		p := newPod(t, root, "db-replica-0", root.TempDir(t))
@@ -47,6 +48,7 @@ func TestReplicaIsClonedAndStreams(t *testing.T) {
 }
 
 func TestDatabaseIsCreatedUnderTheClaim(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, root *pgtest.Root) {
 		p := newPod(t, root, "db-primary-0", root.TempDir(t))
 		p.bootstrap()
@@ -74,6 +76,7 @@ func TestDatabaseIsCreatedUnderTheClaim(t *testing.T) {
 
 // Where the record has reserved another timeline than 1, the new database becomes primary by a promotion and not by its first start.
 func TestDatabaseOfALaterClaimIsNotNotedAsPrimary(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	p := newPod(t, root, "db-primary-0", root.TempDir(t))
 	p.bootstrap(func(g *grant.Grant) { g.Epoch.Local, g.Timeline = 2, 2 })
@@ -84,6 +87,7 @@ func TestDatabaseOfALaterClaimIsNotNotedAsPrimary(t *testing.T) {
 }
 
 func TestSecondRunKeepsWhatIsThere(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	p := newPod(t, root, "db-replica-0", root.TempDir(t))
@@ -100,6 +104,7 @@ func TestSecondRunKeepsWhatIsThere(t *testing.T) {
 
 // fsGroup makes directories 2770 at each mount, and PostgreSQL refuses them.
 func TestModeAfterFsGroupIsRepaired(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	p := newPod(t, root, "db-replica-0", root.TempDir(t))
@@ -113,6 +118,7 @@ func TestModeAfterFsGroupIsRepaired(t *testing.T) {
 
 // A clone must not count as a synchronous standby (SAFETY D7).
 func TestCloneHasANameAndASlotOfItsOwn(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	l.grow(t, 20)
@@ -132,6 +138,7 @@ func TestCloneHasANameAndASlotOfItsOwn(t *testing.T) {
 }
 
 func TestProgressCanBeReadFromOutside(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	l.grow(t, 30)
@@ -151,6 +158,7 @@ func TestProgressCanBeReadFromOutside(t *testing.T) {
 }
 
 func TestLeaderThatDiesDuringACloneIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	l.grow(t, 20)
@@ -173,6 +181,7 @@ func TestLeaderThatDiesDuringACloneIsWaitedFor(t *testing.T) {
 }
 
 func TestCloneThatStallsIsBegunAgain(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	l.grow(t, 20)
@@ -190,6 +199,7 @@ func TestCloneThatStallsIsBegunAgain(t *testing.T) {
 
 // The leader changes while a clone is under way: the clone goes on from the new one.
 func TestCloneFollowsTheGrantToAnotherLeader(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	old := newLeader(t, 17)
 	old.grow(t, 20)
@@ -208,6 +218,7 @@ func TestCloneFollowsTheGrantToAnotherLeader(t *testing.T) {
 }
 
 func TestEmptyVolumeWaitsUntilKeeperSaysWhatToDo(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	p := newPod(t, root, "db-replica-0", root.TempDir(t))
@@ -229,6 +240,7 @@ func TestEmptyVolumeWaitsUntilKeeperSaysWhatToDo(t *testing.T) {
 
 // A stale primary_conninfo of ALTER SYSTEM comes along with a base backup and would win over the grant's.
 func TestSettingsOfAlterSystemThatAreOursAreRemoved(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	l.SQL(t, "ALTER SYSTEM SET primary_conninfo = 'host=nowhere'")
@@ -244,6 +256,7 @@ func TestSettingsOfAlterSystemThatAreOursAreRemoved(t *testing.T) {
 
 // PostDock #115: a standby with fewer connections than its primary does not start.
 func TestStandbyHasNoLowerLimitsThanItsPrimary(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17, pgtest.WithSetting("max_connections", "90"))
 	p := newPod(t, root, "db-replica-0", root.TempDir(t))
@@ -254,6 +267,7 @@ func TestStandbyHasNoLowerLimitsThanItsPrimary(t *testing.T) {
 
 // A base backup that is started by hand, without a thought, must not become a second primary.
 func TestCloneIsAStandbyFromBirth(t *testing.T) {
+	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)
 	l := newLeader(t, 17)
 	p := newPod(t, root, "db-replica-0", root.TempDir(t))

@@ -1,10 +1,22 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"syscall"
 	"testing"
 )
+
+// TestMain lets more tests run at once than there are processors: they mostly wait, for disks and for each other's timeouts.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("6"); err != nil {
+			panic(err) // a number is a number
+		}
+	}
+	os.Exit(m.Run())
+}
 
 func chmod(t *testing.T, path string, mode uint32) {
 	t.Helper()
