@@ -2,6 +2,7 @@ package pgpool
 
 import (
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -9,6 +10,7 @@ import (
 func testCache(t *testing.T, c *cluster) {
 	c.primary.SQL(t, "CREATE TABLE cached (n int); INSERT INTO cached VALUES (1); GRANT ALL ON cached TO PUBLIC")
 	c.standby.WaitSQL(t, "SELECT count(*) FROM pg_class WHERE relname = 'cached'", "1")
+	since := time.Now()
 	p := startPooler(t, c, func(config *Config) { config.Cache = &Cache{ExpireSeconds: 600} })
 	read := func() string {
 		t.Helper()
@@ -28,5 +30,8 @@ func testCache(t *testing.T, c *cluster) {
 	c.standby.WaitSQL(t, "SELECT n FROM cached", "3")
 	if got := read(); got != "3" {
 		t.Errorf("read %s after 3 was written through pgpool", got)
+	}
+	if files := written(t, p.root, since, "/run", "/var", "/etc", "/tmp"); len(files) > 0 {
+		t.Errorf("written outside of the mounted places: %v", files)
 	}
 }

@@ -74,14 +74,6 @@ func (c child) end() {
 	<-c.Done()
 }
 
-// reload makes pgpool read its files again.
-func (c child) reload() error {
-	if err := syscall.Kill(c.PID, syscall.SIGHUP); err != nil {
-		return fmt.Errorf("reload pgpool: %w", err)
-	}
-	return nil
-}
-
 // ended says how pgpool ended when nobody had asked it to.
 func (c child) ended() error {
 	s := c.Status()

@@ -1,11 +1,8 @@
 package pgpool
 
 import (
-	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -13,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -82,119 +78,6 @@ func newCluster(t *testing.T) *cluster {
 	c.standby = c.primary.BaseBackup(t, with()...)
 	c.standby.Start(t)
 	return c
-}
-
-// vip stands for a Service: an address that leads to servers which change.
-type vip struct {
-	host string
-	mu   sync.Mutex
-	stop func()
-}
-
-// service makes a Service that leads to a server.
-func (c *cluster) service(t *testing.T, to *pgtest.Server) *vip {
-	t.Helper()
-	c.mu.Lock()
-	v := &vip{host: c.hosts[0], stop: func() {}}
-	c.hosts = c.hosts[1:]
-	c.mu.Unlock()
-	t.Cleanup(func() { v.stop() })
-	v.lead(t, to)
-	return v
-}
-
-const servicePort = 5432
-
-func (v *vip) address() string { return net.JoinHostPort(v.host, strconv.Itoa(servicePort)) }
-
-// lead makes the Service lead to these servers, one after the other. Without any it refuses connections, as kube-proxy does. Connections
-// that are open stay with their servers.
-func (v *vip) lead(t *testing.T, servers ...*pgtest.Server) {
-	t.Helper()
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.stop()
-	v.stop = func() {}
-	if len(servers) == 0 {
-		return
-	}
-	listener, err := net.Listen("tcp", v.address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.stop = func() { listener.Close() }
-	go func() {
-		for next := 0; ; next++ {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go forward(conn, servers[next%len(servers)])
-		}
-	}()
-}
-
-func forward(conn net.Conn, s *pgtest.Server) {
-	defer conn.Close()
-	server, err := net.Dial("tcp", net.JoinHostPort(s.Host, strconv.Itoa(s.Port)))
-	if err != nil {
-		return
-	}
-	go func() {
-		_, _ = io.Copy(server, conn)
-		server.Close()
-	}()
-	_, _ = io.Copy(conn, server)
-}
-
-// swallow makes the Service lead nowhere without a word, as a dead node's address does: the backlog is full, so the kernel drops what
-// asks for a connection.
-func (v *vip) swallow(t *testing.T) {
-	t.Helper()
-	v.lead(t)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := &syscall.SockaddrInet4{Port: servicePort, Addr: [4]byte(net.ParseIP(v.host).To4())}
-	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Bind(fd, address); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Listen(fd, 0); err != nil {
-		t.Fatal(err)
-	}
-	var held []net.Conn
-	for len(held) < 10 {
-		conn, err := net.DialTimeout("tcp", v.address(), 200*time.Millisecond)
-		if err != nil {
-			break
-		}
-		held = append(held, conn)
-	}
-	v.stop = func() {
-		for _, conn := range held {
-			conn.Close()
-		}
-		syscall.Close(fd)
-	}
-}
-
-// hang makes the Service lead to a server that says nothing, as one that is stopped or starved does: its kernel takes connections.
-func (v *vip) hang(t *testing.T) {
-	t.Helper()
-	v.lead(t)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	listener, err := net.Listen("tcp", v.address())
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.stop = func() { listener.Close() }
 }
 
 // pooler is the program as a pod runs it: out of pgpool's image, as its first process.
@@ -288,72 +171,6 @@ func (p *pooler) pgpool(t *testing.T) int {
 
 func (p *pooler) address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)) }
 
-// open begins a session as a client would: with TLS, verifying the certificate.
-func (p *pooler) open(user, password string) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig("postgres://127.0.0.1/postgres")
-	if err != nil {
-		return nil, err
-	}
-	config.Port, config.User, config.Password = uint16(p.port), user, password
-	config.TLSConfig = &tls.Config{RootCAs: p.roots, ServerName: "127.0.0.1"}
-	config.Fallbacks = nil
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	return pgx.ConnectConfig(ctx, config)
-}
-
-// connect is open for sessions that must come about.
-func (p *pooler) connect(t *testing.T, user string) *pgx.Conn {
-	t.Helper()
-	conn, err := p.open(user, hard[user])
-	if err != nil {
-		t.Fatalf("connect as %s: %v", user, err)
-	}
-	t.Cleanup(func() { closeConn(conn) })
-	return conn
-}
-
-func closeConn(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = conn.Close(ctx) // the other end may have gone
-}
-
-// ask runs a query that gives one text.
-func ask(conn *pgx.Conn, query string, args ...any) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	var answer string
-	err := conn.QueryRow(ctx, query, args...).Scan(&answer)
-	return answer, err
-}
-
-func mustAsk(t *testing.T, conn *pgx.Conn, query string, args ...any) string {
-	t.Helper()
-	answer, err := ask(conn, query, args...)
-	if err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return answer
-}
-
-func execute(conn *pgx.Conn, statement string, args ...any) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	_, err := conn.Exec(ctx, statement, args...)
-	return err
-}
-
-func mustExecute(t *testing.T, conn *pgx.Conn, statement string, args ...any) {
-	t.Helper()
-	if err := execute(conn, statement, args...); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
-}
-
-// where tells which server answers reads. Its functions are stable, so pgpool takes it for a read.
-const where = "SELECT host(inet_server_addr())"
-
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, condition func() error) {
 	t.Helper()
@@ -381,7 +198,7 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// written are the files below a directory of an image that are newer than a moment: what a process with a read-only root could not make.
+// written is what lies below directories of an image and is newer than a moment: what a process with a read-only root could not make.
 func written(t *testing.T, root *pgtest.Root, since time.Time, below ...string) []string {
 	t.Helper()
 	var files []string
@@ -394,7 +211,7 @@ func written(t *testing.T, root *pgtest.Root, since time.Time, below ...string) 
 				return filepath.SkipDir
 			}
 			info, err := d.Info()
-			if err == nil && !d.IsDir() && info.ModTime().After(since) {
+			if err == nil && path != root.Outside(dir) && info.ModTime().After(since) {
 				files = append(files, root.Inside(path))
 			}
 			return err

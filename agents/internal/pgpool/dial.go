@@ -1,6 +1,7 @@
 package pgpool
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -27,6 +28,9 @@ const (
 	// counts as dead. The kernel alone would take a quarter of an hour, and a session would hang for as long.
 	silence = 10 * time.Second
 
+	// piece is how much is received and passed on at once, at most.
+	piece = 32 << 10
+
 	sslRequest = 80877103
 )
 
@@ -41,6 +45,21 @@ type service struct {
 	// which costs the server little and leaves no line in its log.
 	doubtful atomic.Bool
 }
+
+// upstream is a connection to a server over TLS.
+type upstream struct {
+	*tls.Conn
+	// in holds what was received and is not yet decrypted.
+	in *bufio.Reader
+}
+
+// received is a connection that is read through a buffer.
+type received struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func (r received) Read(p []byte) (int, error) { return r.in.Read(p) }
 
 var errNoTLS = errors.New("the server offers no TLS")
 
@@ -64,7 +83,7 @@ func (s *service) connect(ctx context.Context) (net.Conn, error) {
 }
 
 // dial opens a connection over TLS and verifies the server's certificate and name, which pgpool itself cannot do.
-func (s *service) dial(ctx context.Context) (net.Conn, error) {
+func (s *service) dial(ctx context.Context) (*upstream, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	raw, err := s.connect(ctx)
@@ -79,7 +98,7 @@ func (s *service) dial(ctx context.Context) (net.Conn, error) {
 	return conn, err
 }
 
-func (s *service) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {
+func (s *service) secure(ctx context.Context, raw net.Conn) (*upstream, error) {
 	deadline, _ := ctx.Deadline()
 	if err := raw.SetDeadline(deadline); err != nil {
 		return nil, err
@@ -97,11 +116,12 @@ func (s *service) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {
 	}
 	config := s.trust().Clone()
 	config.ServerName = s.backend.Host
-	conn := tls.Client(raw, config)
+	in := bufio.NewReaderSize(raw, piece)
+	conn := tls.Client(received{raw, in}, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, fmt.Errorf("begin TLS: %w", err)
 	}
-	return conn, raw.SetDeadline(time.Time{})
+	return &upstream{conn, in}, raw.SetDeadline(time.Time{})
 }
 
 // reachable looks whether the Service leads to a server that answers.

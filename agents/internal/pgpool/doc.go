@@ -30,6 +30,7 @@
 //   - Certificates are read once, at the start. A new one takes a restart, which ends pgpool's sessions; it is done at a moment in which
 //     none is in a query or a transaction, if there is one soon.
 //   - A child that has a client when pgpool is told to reload does not open the new password file, then or later (laggards.go).
+//   - A setting whose name it does not know is ignored without a word.
 //   - Values of pgpool.conf know no escape for a quote; a colon or backslash in a password needs one; a password is cut off after 124
 //     bytes; SASLprep is not done.
 //   - While a query cache is off, its memory is allocated all the same, for what is known of tables: 134 MB. It is set to 6 MB.

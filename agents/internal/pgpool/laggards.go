@@ -8,13 +8,13 @@ import (
 const (
 	// nudgeEvery bounds for how long a child that has become free may still ask for an old password.
 	nudgeEvery = 100 * time.Millisecond
-	// remind is after how many looks a free child is told again: the signal of before may have met it in a session.
+	// remind is after how many looks a free child is told again: the signal of before may have reached it in a session after all.
 	remind = 10
 )
 
-// laggards are the children of pgpool that have not opened the new password file since a reload. A child reads its passwords again when
-// it takes the next client, but if it has one at the time of the reload it forgets to (seen in 4.6 and 4.7), so it is told again once it
-// is free.
+// laggards are the children of pgpool that have not opened the new password file. Told by SIGHUP, a child opens it when it takes its next
+// client, but one that has a client when it is told forgets to (seen in 4.6 and 4.7). So the children are told one by one, each when it
+// is free, and pgpool itself is not: it would tell all of them at once.
 type laggards struct {
 	looks int
 	free  map[int]bool // by process: was it without a client at the last look

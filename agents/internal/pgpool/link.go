@@ -148,7 +148,7 @@ func (l *Link) carry(ctx context.Context, pool net.Conn) {
 }
 
 // reach finds a server, in several attempts, each following the route as it then is.
-func (l *Link) reach(ctx context.Context) (net.Conn, Role, error) {
+func (l *Link) reach(ctx context.Context) (*upstream, Role, error) {
 	ctx, cancel := context.WithTimeout(ctx, sessionLimit)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
@@ -186,17 +186,39 @@ func (l *Link) leave(pool net.Conn) {
 }
 
 // move copies both ways until one side ends, and then ends the other: neither pgpool nor PostgreSQL goes on with half a connection.
-func move(pool, server net.Conn) {
+func move(pool net.Conn, server *upstream) {
 	ended := make(chan struct{}, 2)
-	one := func(to, from net.Conn) {
-		// An error is an end like another: whoever waits for an answer finds the connection closed.
-		_, _ = io.Copy(to, from)
+	// An error is an end like another: whoever waits for an answer finds the connection closed.
+	go func() {
+		_ = results(pool, server)
 		ended <- struct{}{}
-	}
-	go one(pool, server)
-	go one(server, pool)
+	}()
+	go func() {
+		_, _ = io.Copy(server, pool)
+		ended <- struct{}{}
+	}()
 	<-ended
 	pool.Close()
 	server.Close()
 	<-ended
+}
+
+// results copies what a server sends. It comes in records of 8 KiB; what has been received of the next ones is passed on with the first,
+// since each write wakes pgpool.
+func results(pool net.Conn, server *upstream) error {
+	buffer := make([]byte, piece)
+	for {
+		n, err := server.Read(buffer)
+		for err == nil && n < len(buffer) && server.in.Buffered() > 0 {
+			var more int
+			more, err = server.Read(buffer[n:])
+			n += more
+		}
+		if _, writeErr := pool.Write(buffer[:n]); writeErr != nil {
+			return writeErr
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

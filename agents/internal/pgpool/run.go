@@ -38,7 +38,7 @@ type Runner struct {
 	pool     child
 	serving  []byte            // the certificate and key that pgpool was started with
 	restart  time.Time         // when pgpool is restarted at the latest; zero: not at all
-	behind   laggards          // pgpool's children that may still have old passwords
+	behind   laggards          // pgpool's children that have old passwords
 	told     map[string]string // the last problem logged of each kind
 }
 
@@ -184,7 +184,7 @@ func (r *Runner) stop(ctx context.Context, looks <-chan seen) {
 	r.Log.Info("pgpool stopped")
 }
 
-// refresh makes the files again and gives them to pgpool when a Secret changed. A Secret that is wrong is reported and changes nothing:
+// refresh makes the files again and has pgpool read them when a Secret changed. A Secret that is wrong is reported and changes nothing:
 // pgpool goes on with what it has.
 func (r *Runner) refresh() error {
 	r.tell("new keys are not used", r.keys.place())
@@ -193,11 +193,8 @@ func (r *Runner) refresh() error {
 		return err
 	}
 	if changed {
-		if err := r.pool.reload(); err != nil {
-			return err
-		}
 		r.behind = newLaggards(r.pool.PID)
-		r.Log.Info("pgpool reloads its passwords")
+		r.Log.Info("passwords changed")
 	}
 	return r.serveCertificate()
 }
