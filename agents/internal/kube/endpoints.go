@@ -2,14 +2,8 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"maps"
-
-	core "k8s.io/api/core/v1"
-	discovery "k8s.io/api/discovery/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // Family of addresses.
@@ -35,21 +29,25 @@ type ServicePort struct {
 
 // Service reads one Service.
 func (c *Client) Service(ctx context.Context, name string) (Service, error) {
-	var s core.Service
-	if err := c.do(ctx, c.get("services", name), &s); err != nil {
+	var s struct {
+		Metadata metadata
+		Spec     struct {
+			IPFamilies []Family
+			Ports      []struct {
+				Name       string
+				Port       int
+				TargetPort json.RawMessage // a number or a name
+			}
+		}
+	}
+	if err := c.do(ctx, request{method: "GET", group: groupCore, resource: "services", name: name}, &s); err != nil {
 		return Service{}, fmt.Errorf("read service %s: %w", name, err)
 	}
-	out := Service{Object: objectFrom(&s)}
-	for _, f := range s.Spec.IPFamilies {
-		out.Families = append(out.Families, Family(f))
-	}
+	out := Service{Object: s.Metadata.object(), Families: s.Spec.IPFamilies}
 	for _, p := range s.Spec.Ports {
-		port := ServicePort{Name: p.Name, Target: int(p.Port)}
-		switch {
-		case p.TargetPort.Type == intstr.String && p.TargetPort.StrVal != "":
-			port.Target = 0
-		case p.TargetPort.IntVal != 0:
-			port.Target = int(p.TargetPort.IntVal)
+		port := ServicePort{Name: p.Name}
+		if json.Unmarshal(p.TargetPort, &port.Target) != nil {
+			port.Target = 0 // a name
 		}
 		out.Ports = append(out.Ports, port)
 	}
@@ -67,28 +65,32 @@ type Slice struct {
 	Pod     string
 	PodUID  string
 
-	raw *discovery.EndpointSlice
+	raw raw
 }
 
-// managedBy tells Kubernetes' own controllers to leave our slices alone.
-const managedBy = "keeper.pgspan.io"
+const (
+	labelService   = "kubernetes.io/service-name"
+	labelManagedBy = "endpointslice.kubernetes.io/managed-by"
+	// managedBy tells Kubernetes' own controllers to leave our slices alone.
+	managedBy = "keeper.pgspan.io"
+)
 
 // Slice reads an EndpointSlice.
 func (c *Client) Slice(ctx context.Context, name string) (Slice, error) {
-	var s discovery.EndpointSlice
-	if err := c.do(ctx, c.slices.Get().Namespace(c.namespace).Resource("endpointslices").Name(name), &s); err != nil {
+	s, err := c.slice(ctx, request{method: "GET", name: name})
+	if err != nil {
 		return Slice{}, fmt.Errorf("read endpoints %s: %w", name, err)
 	}
-	return sliceFrom(&s), nil
+	return s, nil
 }
 
 // CreateSlice makes an EndpointSlice that does not exist yet.
 func (c *Client) CreateSlice(ctx context.Context, s Slice) (Slice, error) {
-	var made discovery.EndpointSlice
-	if err := c.do(ctx, c.slices.Post().Namespace(c.namespace).Resource("endpointslices").Body(s.object()), &made); err != nil {
+	made, err := c.slice(ctx, request{method: "POST", body: s.object()})
+	if err != nil {
 		return Slice{}, fmt.Errorf("create endpoints %s: %w", s.Name, err)
 	}
-	return sliceFrom(&made), nil
+	return made, nil
 }
 
 // UpdateSlice replaces an EndpointSlice that was read, if it is still at that version.
@@ -96,76 +98,81 @@ func (c *Client) UpdateSlice(ctx context.Context, s Slice) (Slice, error) {
 	if s.Version == "" {
 		return Slice{}, fmt.Errorf("replace endpoints %s: no version", s.Name)
 	}
-	var made discovery.EndpointSlice
-	r := c.slices.Put().Namespace(c.namespace).Resource("endpointslices").Name(s.Name).Body(s.object())
-	if err := c.do(ctx, r, &made); err != nil {
+	made, err := c.slice(ctx, request{method: "PUT", name: s.Name, body: s.object()})
+	if err != nil {
 		return Slice{}, fmt.Errorf("replace endpoints %s: %w", s.Name, err)
 	}
-	return sliceFrom(&made), nil
+	return made, nil
 }
 
-func sliceFrom(raw *discovery.EndpointSlice) Slice {
-	s := Slice{Object: objectFrom(raw), Family: Family(raw.AddressType), raw: raw}
-	for _, o := range raw.OwnerReferences {
-		if o.Kind == "Service" {
-			s.Service = Object{Name: o.Name, UID: string(o.UID)}
+func (c *Client) slice(ctx context.Context, r request) (Slice, error) {
+	r.group, r.resource = groupSlice, "endpointslices"
+	o := raw{}
+	if err := c.do(ctx, r, &o); err != nil {
+		return Slice{}, err
+	}
+	var known struct {
+		Metadata struct {
+			metadata
+			OwnerReferences []struct{ Kind, Name, UID string }
+		}
+		AddressType Family
+		Ports       []struct {
+			Name string
+			Port int
+		}
+		Endpoints []struct {
+			Addresses []string
+			NodeName  string
+			TargetRef struct{ Name, UID string }
 		}
 	}
-	for _, p := range raw.Ports {
-		var port ServicePort
-		if p.Name != nil {
-			port.Name = *p.Name
+	if err := o.into(&known); err != nil {
+		return Slice{}, fmt.Errorf("decode endpoints: %w", err)
+	}
+	s := Slice{Object: known.Metadata.object(), Family: known.AddressType, raw: o}
+	for _, owner := range known.Metadata.OwnerReferences {
+		if owner.Kind == "Service" {
+			s.Service = Object{Name: owner.Name, UID: owner.UID}
 		}
-		if p.Port != nil {
-			port.Target = int(*p.Port)
-		}
-		s.Ports = append(s.Ports, port)
 	}
-	if len(raw.Endpoints) != 1 || len(raw.Endpoints[0].Addresses) != 1 {
-		return s // not as we write it: no address, so the next comparison replaces it
+	for _, p := range known.Ports {
+		s.Ports = append(s.Ports, ServicePort{Name: p.Name, Target: p.Port})
 	}
-	e := raw.Endpoints[0]
-	s.Address = e.Addresses[0]
-	if e.NodeName != nil {
-		s.Node = *e.NodeName
+	if len(known.Endpoints) != 1 || len(known.Endpoints[0].Addresses) != 1 {
+		return s, nil // not as we write it: no address, so the next comparison replaces it
 	}
-	if e.TargetRef != nil {
-		s.Pod, s.PodUID = e.TargetRef.Name, string(e.TargetRef.UID)
-	}
-	return s
+	e := known.Endpoints[0]
+	s.Address, s.Node, s.Pod, s.PodUID = e.Addresses[0], e.NodeName, e.TargetRef.Name, e.TargetRef.UID
+	return s, nil
 }
 
-func (s Slice) object() *discovery.EndpointSlice {
-	o := &discovery.EndpointSlice{}
-	if s.raw != nil {
-		o = s.raw.DeepCopy()
+func (s Slice) object() raw {
+	o := s.raw.clone()
+	o.set("discovery.k8s.io/v1", "EndpointSlice", s.Object)
+	m := o.part("metadata")
+	labels := map[string]string{}
+	for k, v := range s.Labels {
+		labels[k] = v
 	}
-	o.Name, o.ResourceVersion = s.Name, s.Version
-	o.Annotations = maps.Clone(s.Annotations)
-	o.Labels = maps.Clone(s.Labels)
-	if o.Labels == nil {
-		o.Labels = map[string]string{}
-	}
-	o.Labels[discovery.LabelServiceName] = s.Service.Name
-	o.Labels[discovery.LabelManagedBy] = managedBy
-	o.OwnerReferences = []meta.OwnerReference{{APIVersion: "v1", Kind: "Service", Name: s.Service.Name, UID: types.UID(s.Service.UID)}}
-	o.AddressType = discovery.AddressType(s.Family)
-	o.Ports = nil
+	labels[labelService], labels[labelManagedBy] = s.Service.Name, managedBy
+	m["labels"] = labels
+	m["ownerReferences"] = []raw{{"apiVersion": "v1", "kind": "Service", "name": s.Service.Name, "uid": s.Service.UID}}
+	o["addressType"] = s.Family
+	ports := []raw{}
 	for _, p := range s.Ports {
-		name, number, protocol := p.Name, int32(p.Target), core.ProtocolTCP
-		o.Ports = append(o.Ports, discovery.EndpointPort{Name: &name, Port: &number, Protocol: &protocol})
+		ports = append(ports, raw{"name": p.Name, "port": p.Target, "protocol": "TCP"})
 	}
+	o["ports"] = ports
 	// ready is what keeper says, whatever probes think: only the holder's word counts (SAFETY rule 18).
-	yes, no := true, false
-	e := discovery.Endpoint{
-		Addresses:  []string{s.Address},
-		Conditions: discovery.EndpointConditions{Ready: &yes, Serving: &yes, Terminating: &no},
-		TargetRef:  &core.ObjectReference{Kind: "Pod", Name: s.Pod, UID: types.UID(s.PodUID)},
+	e := raw{
+		"addresses":  []string{s.Address},
+		"conditions": raw{"ready": true, "serving": true, "terminating": false},
+		"targetRef":  raw{"kind": "Pod", "name": s.Pod, "uid": s.PodUID},
 	}
 	if s.Node != "" {
-		node := s.Node
-		e.NodeName = &node
+		e["nodeName"] = s.Node
 	}
-	o.Endpoints = []discovery.Endpoint{e}
+	o["endpoints"] = []raw{e}
 	return o
 }

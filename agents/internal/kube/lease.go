@@ -3,11 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
-
-	coordination "k8s.io/api/coordination/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Lease is a Lease object. It remembers what it was read as, so that writing it back changes nothing else.
@@ -17,69 +13,82 @@ type Lease struct {
 	Duration time.Duration // whole seconds, rounded up when written
 	Renewed  time.Time     // for people; nothing decides by it
 
-	raw *coordination.Lease
+	raw raw
 }
+
+// microTime is how Lease writes times.
+const microTime = "2006-01-02T15:04:05.000000Z07:00"
 
 // Lease reads a Lease.
 func (c *Client) Lease(ctx context.Context, name string) (Lease, error) {
-	var l coordination.Lease
-	if err := c.do(ctx, c.leases.Get().Namespace(c.namespace).Resource("leases").Name(name), &l); err != nil {
+	l, err := c.lease(ctx, request{method: "GET", name: name})
+	if err != nil {
 		return Lease{}, fmt.Errorf("read lease %s: %w", name, err)
 	}
-	return leaseFrom(&l), nil
+	return l, nil
 }
 
 // CreateLease makes a Lease that does not exist yet and returns it with its version.
 func (c *Client) CreateLease(ctx context.Context, l Lease) (Lease, error) {
-	var made coordination.Lease
-	if err := c.do(ctx, c.leases.Post().Namespace(c.namespace).Resource("leases").Body(l.object()), &made); err != nil {
+	made, err := c.lease(ctx, request{method: "POST", body: l.object()})
+	if err != nil {
 		return Lease{}, fmt.Errorf("create lease %s: %w", l.Name, err)
 	}
-	return leaseFrom(&made), nil
+	return made, nil
 }
 
 // UpdateLease replaces a Lease that was read, if it is still at that version.
 func (c *Client) UpdateLease(ctx context.Context, l Lease) (Lease, error) {
-	var made coordination.Lease
 	if l.Version == "" { // the API server would take it for "whatever the version"
 		return Lease{}, fmt.Errorf("replace lease %s: no version", l.Name)
 	}
-	if err := c.do(ctx, c.leases.Put().Namespace(c.namespace).Resource("leases").Name(l.Name).Body(l.object()), &made); err != nil {
+	made, err := c.lease(ctx, request{method: "PUT", name: l.Name, body: l.object()})
+	if err != nil {
 		return Lease{}, fmt.Errorf("replace lease %s: %w", l.Name, err)
 	}
-	return leaseFrom(&made), nil
+	return made, nil
 }
 
-func leaseFrom(raw *coordination.Lease) Lease {
-	l := Lease{Object: objectFrom(raw), raw: raw}
-	if raw.Spec.HolderIdentity != nil {
-		l.Holder = *raw.Spec.HolderIdentity
+func (c *Client) lease(ctx context.Context, r request) (Lease, error) {
+	r.group, r.resource = groupLease, "leases"
+	o := raw{}
+	if err := c.do(ctx, r, &o); err != nil {
+		return Lease{}, err
 	}
-	if raw.Spec.LeaseDurationSeconds != nil {
-		l.Duration = time.Duration(*raw.Spec.LeaseDurationSeconds) * time.Second
-	}
-	if raw.Spec.RenewTime != nil {
-		l.Renewed = raw.Spec.RenewTime.Time
-	}
-	return l
-}
-
-func (l Lease) object() *coordination.Lease {
-	o := &coordination.Lease{}
-	if l.raw != nil {
-		o = l.raw.DeepCopy()
-	}
-	o.Name, o.ResourceVersion = l.Name, l.Version
-	o.Labels, o.Annotations = maps.Clone(l.Labels), maps.Clone(l.Annotations)
-	seconds := int32((l.Duration + time.Second - 1) / time.Second)
-	renewed := meta.NewMicroTime(l.Renewed)
-	if o.Spec.HolderIdentity == nil || *o.Spec.HolderIdentity != l.Holder {
-		holder, transitions := l.Holder, int32(0)
-		if o.Spec.LeaseTransitions != nil {
-			transitions = *o.Spec.LeaseTransitions + 1
+	var known struct {
+		Metadata metadata
+		Spec     struct {
+			HolderIdentity       string
+			LeaseDurationSeconds int64
+			RenewTime            time.Time
 		}
-		o.Spec.HolderIdentity, o.Spec.LeaseTransitions, o.Spec.AcquireTime = &holder, &transitions, &renewed
 	}
-	o.Spec.LeaseDurationSeconds, o.Spec.RenewTime = &seconds, &renewed
+	if err := o.into(&known); err != nil {
+		return Lease{}, fmt.Errorf("decode lease: %w", err)
+	}
+	if known.Metadata.ResourceVersion == "" {
+		return Lease{}, fmt.Errorf("decode lease: it has no version")
+	}
+	return Lease{Object: known.Metadata.object(), Holder: known.Spec.HolderIdentity,
+		Duration: time.Duration(known.Spec.LeaseDurationSeconds) * time.Second, Renewed: known.Spec.RenewTime, raw: o}, nil
+}
+
+func (l Lease) object() raw {
+	o := l.raw.clone()
+	o.set("coordination.k8s.io/v1", "Lease", l.Object)
+	spec := o.part("spec")
+	renewed := l.Renewed.UTC().Format(microTime)
+	if spec["holderIdentity"] != l.Holder {
+		transitions := 0.0
+		if n, ok := spec["leaseTransitions"].(float64); ok {
+			transitions = n + 1
+		}
+		spec["leaseTransitions"], spec["acquireTime"], spec["holderIdentity"] = transitions, renewed, l.Holder
+		if l.Holder == "" {
+			delete(spec, "holderIdentity")
+		}
+	}
+	spec["leaseDurationSeconds"] = int64((l.Duration + time.Second - 1) / time.Second)
+	spec["renewTime"] = renewed
 	return o
 }

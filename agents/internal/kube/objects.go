@@ -2,14 +2,8 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
-
-	core "k8s.io/api/core/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 )
 
 // Object is what every object has.
@@ -21,11 +15,18 @@ type Object struct {
 	Annotations map[string]string
 }
 
-func objectFrom(o meta.Object) Object {
-	return Object{
-		Name: o.GetName(), UID: string(o.GetUID()), Version: o.GetResourceVersion(),
-		Labels: o.GetLabels(), Annotations: o.GetAnnotations(),
-	}
+// metadata is Object as the API writes it.
+type metadata struct {
+	Name              string
+	UID               string
+	ResourceVersion   string
+	Labels            map[string]string
+	Annotations       map[string]string
+	DeletionTimestamp *time.Time
+}
+
+func (m metadata) object() Object {
+	return Object{Name: m.Name, UID: m.UID, Version: m.ResourceVersion, Labels: m.Labels, Annotations: m.Annotations}
 }
 
 // Pod is a pod as far as we look at it.
@@ -37,65 +38,79 @@ type Pod struct {
 	Ready    bool
 }
 
-// Claim is a PersistentVolumeClaim. Its UID is the member's id.
-type Claim struct{ Object }
-
-// Pod reads one pod.
-func (c *Client) Pod(ctx context.Context, name string) (Pod, error) {
-	var p core.Pod
-	if err := c.do(ctx, c.get("pods", name), &p); err != nil {
-		return Pod{}, fmt.Errorf("read pod %s: %w", name, err)
+// pod is Pod as the API writes it.
+type pod struct {
+	Metadata metadata
+	Spec     struct{ NodeName string }
+	Status   struct {
+		PodIPs     []struct{ IP string }
+		Conditions []struct{ Type, Status string }
 	}
-	return podFrom(&p), nil
 }
 
-// Pods lists pods by label selector.
-func (c *Client) Pods(ctx context.Context, selector string) ([]Pod, error) {
-	var list core.PodList
-	if err := c.do(ctx, c.core.Get().Namespace(c.namespace).Resource("pods").Param("labelSelector", selector), &list); err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	pods := make([]Pod, 0, len(list.Items))
-	for i := range list.Items {
-		pods = append(pods, podFrom(&list.Items[i]))
-	}
-	return pods, nil
-}
-
-func podFrom(p *core.Pod) Pod {
-	out := Pod{Object: objectFrom(p), Node: p.Spec.NodeName, Deleting: p.DeletionTimestamp != nil}
+func (p pod) value() Pod {
+	out := Pod{Object: p.Metadata.object(), Node: p.Spec.NodeName, Deleting: p.Metadata.DeletionTimestamp != nil}
 	for _, ip := range p.Status.PodIPs {
 		out.IPs = append(out.IPs, ip.IP)
 	}
-	for _, cond := range p.Status.Conditions {
-		if cond.Type == core.PodReady {
-			out.Ready = cond.Status == core.ConditionTrue
+	for _, c := range p.Status.Conditions {
+		if c.Type == "Ready" {
+			out.Ready = c.Status == "True"
 		}
 	}
 	return out
 }
 
+// Claim is a PersistentVolumeClaim. Its UID is the member's id.
+type Claim struct{ Object }
+
+const (
+	pods   = "pods"
+	claims = "persistentvolumeclaims"
+)
+
+// Pod reads one pod.
+func (c *Client) Pod(ctx context.Context, name string) (Pod, error) {
+	var p pod
+	if err := c.do(ctx, request{method: "GET", group: groupCore, resource: pods, name: name}, &p); err != nil {
+		return Pod{}, fmt.Errorf("read pod %s: %w", name, err)
+	}
+	return p.value(), nil
+}
+
+// Pods lists pods by label selector.
+func (c *Client) Pods(ctx context.Context, selector string) ([]Pod, error) {
+	var list struct{ Items []pod }
+	if err := c.do(ctx, request{method: "GET", group: groupCore, resource: pods, selector: selector}, &list); err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	out := make([]Pod, 0, len(list.Items))
+	for _, p := range list.Items {
+		out = append(out, p.value())
+	}
+	return out, nil
+}
+
 // Claim reads one PersistentVolumeClaim.
 func (c *Client) Claim(ctx context.Context, name string) (Claim, error) {
-	var p core.PersistentVolumeClaim
-	if err := c.do(ctx, c.get("persistentvolumeclaims", name), &p); err != nil {
+	var p struct{ Metadata metadata }
+	if err := c.do(ctx, request{method: "GET", group: groupCore, resource: claims, name: name}, &p); err != nil {
 		return Claim{}, fmt.Errorf("read volume claim %s: %w", name, err)
 	}
-	return Claim{objectFrom(&p)}, nil
+	return Claim{p.Metadata.object()}, nil
 }
 
 // Claims lists PersistentVolumeClaims by label selector.
 func (c *Client) Claims(ctx context.Context, selector string) ([]Claim, error) {
-	var list core.PersistentVolumeClaimList
-	r := c.core.Get().Namespace(c.namespace).Resource("persistentvolumeclaims").Param("labelSelector", selector)
-	if err := c.do(ctx, r, &list); err != nil {
+	var list struct{ Items []struct{ Metadata metadata } }
+	if err := c.do(ctx, request{method: "GET", group: groupCore, resource: claims, selector: selector}, &list); err != nil {
 		return nil, fmt.Errorf("list volume claims: %w", err)
 	}
-	claims := make([]Claim, 0, len(list.Items))
-	for i := range list.Items {
-		claims = append(claims, Claim{objectFrom(&list.Items[i])})
+	out := make([]Claim, 0, len(list.Items))
+	for _, p := range list.Items {
+		out = append(out, Claim{p.Metadata.object()})
 	}
-	return claims, nil
+	return out, nil
 }
 
 // Marks are labels and annotations to set. A nil value removes the key.
@@ -106,25 +121,21 @@ type Marks struct {
 
 // MarkPod changes labels and annotations of a pod. uid guards against marking another pod of the same name; empty means any.
 func (c *Client) MarkPod(ctx context.Context, name, uid string, m Marks) error {
-	return c.mark(ctx, "pods", name, uid, m)
+	return c.mark(ctx, pods, name, uid, m)
 }
 
 // MarkClaim changes labels and annotations of a PersistentVolumeClaim.
 func (c *Client) MarkClaim(ctx context.Context, name, uid string, m Marks) error {
-	return c.mark(ctx, "persistentvolumeclaims", name, uid, m)
+	return c.mark(ctx, claims, name, uid, m)
 }
 
 func (c *Client) mark(ctx context.Context, resource, name, uid string, m Marks) error {
-	type metadata struct {
+	type guarded struct {
 		UID string `json:"uid,omitempty"`
 		Marks
 	}
-	body, err := json.Marshal(map[string]metadata{"metadata": {UID: uid, Marks: m}})
-	if err != nil {
-		return fmt.Errorf("mark %s %s: %w", resource, name, err)
-	}
-	r := c.core.Patch(types.MergePatchType).Namespace(c.namespace).Resource(resource).Name(name).Body(body)
-	if err := c.do(ctx, r, nil); err != nil {
+	body := map[string]guarded{"metadata": {UID: uid, Marks: m}}
+	if err := c.do(ctx, request{method: "PATCH", group: groupCore, resource: resource, name: name, body: body, patch: true}, nil); err != nil {
 		return fmt.Errorf("mark %s %s: %w", resource, name, err)
 	}
 	return nil
@@ -141,26 +152,20 @@ type Event struct {
 
 // CreateEvent publishes an event.
 func (c *Client) CreateEvent(ctx context.Context, e Event) error {
-	kind := core.EventTypeNormal
+	kind := "Normal"
 	if e.Warning {
-		kind = core.EventTypeWarning
+		kind = "Warning"
 	}
-	at := meta.NewTime(e.At)
-	o := &core.Event{
-		ObjectMeta:     meta.ObjectMeta{GenerateName: e.Pod + ".", Namespace: c.namespace},
-		InvolvedObject: core.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: c.namespace, Name: e.Pod, UID: types.UID(e.PodUID)},
-		Type:           kind,
-		Reason:         e.Reason,
-		Message:        e.Message,
-		Source:         core.EventSource{Component: "pgspan-keeper"},
-		FirstTimestamp: at, LastTimestamp: at, Count: 1,
+	at := e.At.UTC().Format(time.RFC3339)
+	o := map[string]any{
+		"apiVersion": "v1", "kind": "Event",
+		"metadata":       map[string]any{"generateName": e.Pod + ".", "namespace": c.namespace},
+		"involvedObject": map[string]any{"apiVersion": "v1", "kind": "Pod", "namespace": c.namespace, "name": e.Pod, "uid": e.PodUID},
+		"type":           kind, "reason": e.Reason, "message": e.Message, "source": map[string]any{"component": "pgspan-keeper"},
+		"firstTimestamp": at, "lastTimestamp": at, "count": 1,
 	}
-	if err := c.do(ctx, c.core.Post().Namespace(c.namespace).Resource("events").Body(o), nil); err != nil {
+	if err := c.do(ctx, request{method: "POST", group: groupCore, resource: "events", body: o}, nil); err != nil {
 		return fmt.Errorf("create event %s: %w", e.Reason, err)
 	}
 	return nil
-}
-
-func (c *Client) get(resource, name string) *rest.Request {
-	return c.core.Get().Namespace(c.namespace).Resource(resource).Name(name)
 }

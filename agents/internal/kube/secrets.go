@@ -3,18 +3,23 @@ package kube
 import (
 	"context"
 	"fmt"
-
-	core "k8s.io/api/core/v1"
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+const secrets = "secrets"
+
+// secret is a Secret as the API writes it: the values are base64 in JSON, which is how []byte is read and written.
+type secret struct {
+	Metadata metadata
+	Data     map[string][]byte
+}
 
 // Secret reads a Secret's data and its version.
 func (c *Client) Secret(ctx context.Context, name string) (map[string][]byte, string, error) {
-	var s core.Secret
-	if err := c.do(ctx, c.get("secrets", name), &s); err != nil {
+	var s secret
+	if err := c.do(ctx, request{method: "GET", group: groupCore, resource: secrets, name: name}, &s); err != nil {
 		return nil, "", fmt.Errorf("read secret %s: %w", name, err)
 	}
-	return s.Data, s.ResourceVersion, nil
+	return s.Data, s.Metadata.ResourceVersion, nil
 }
 
 // ReplaceSecret replaces a Secret's data if it is still at version; labels, annotations and type stay.
@@ -22,15 +27,14 @@ func (c *Client) ReplaceSecret(ctx context.Context, name, version string, data m
 	if version == "" { // the API server would take it for "whatever the version"
 		return fmt.Errorf("replace secret %s: no version", name)
 	}
-	var s core.Secret
-	if err := c.do(ctx, c.get("secrets", name), &s); err != nil {
-		return fmt.Errorf("replace secret %s: %w", name, err)
-	}
 	// The object just read carries what is kept; the version asked for is what makes it a compare-and-set.
-	s.TypeMeta = meta.TypeMeta{APIVersion: "v1", Kind: "Secret"}
-	s.ResourceVersion, s.Data = version, data
-	req := c.core.Put().Namespace(c.namespace).Resource("secrets").Name(name).Body(&s)
-	if err := c.do(ctx, req, &s); err != nil {
+	o := raw{}
+	err := c.do(ctx, request{method: "GET", group: groupCore, resource: secrets, name: name}, &o)
+	if err == nil {
+		o.part("metadata")["resourceVersion"], o["data"] = version, data
+		err = c.do(ctx, request{method: "PUT", group: groupCore, resource: secrets, name: name, body: o}, nil)
+	}
+	if err != nil {
 		return fmt.Errorf("replace secret %s: %w", name, err)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -125,9 +124,4 @@ func (t *transport) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.readAt = time.Time{}
-}
-
-// bounded gives a request its deadline.
-func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, d)
 }
