@@ -66,7 +66,7 @@ $(GOLANGCI):
 	GOBIN=$(dir $@) $(NICE) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 
 lint: $(GOLANGCI) ## golangci-lint over every module
-	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(NICE) $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...); done
+	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(NICE) $(GOLANGCI) run --allow-serial-runners --config $(CURDIR)/.golangci.yml ./...); done
 
 unit: ## unit tests over every module, with real PostgreSQL servers (needs root and `make images` once)
 	$(NICE) go test -timeout 15m ./...

@@ -84,9 +84,9 @@ func rest(t *testing.T, members ...*member) {
 			}
 		}
 		t.Logf("%s: %.1f MB resident, %.2f %% of a core", m.pod, float64(rss)/1024, used)
-		// The window is short: the benchmark measures processor time to the tenth of a percent.
-		if rss > 20<<10 || used > 1 {
-			t.Errorf("%s costs %.1f MB and %.2f %% of a core, want at most 20 MB and 1 %%", m.pod, float64(rss)/1024, used)
+		// Bounds against a leak or a spinning loop; the goals (20 MB, 0.5 %) are for a benchmark on a quiet machine.
+		if rss > 26<<10 || used > 3 {
+			t.Errorf("%s costs %.1f MB and %.2f %% of a core, want at most 26 MB and 3 %%", m.pod, float64(rss)/1024, used)
 		}
 	}
 }

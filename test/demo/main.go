@@ -25,14 +25,18 @@ func main() {
 	flag.StringVar(&d.out, "out", "bin/demo", "directory for the CA and the password file")
 	flag.Parse()
 
+	if err := d.start(); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func (d *demo) start() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
-	if err := d.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
+	return d.run(ctx)
 }
 
 type demo struct {
