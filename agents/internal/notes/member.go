@@ -28,6 +28,9 @@ type Member struct {
 	// Primary and PrimaryLine are the last epoch and timeline in which pgdata was primary, noted before it became so.
 	Primary     epoch.Epoch `json:"primary"`
 	PrimaryLine uint32      `json:"primaryLine,omitempty"`
+	// Started is as what pgdata was last made ready to start. A standby that is found without standby.signal, although nothing here says
+	// that it became primary, was opened for writing by somebody else: pg_promote() by hand, for one.
+	Started Start `json:"started,omitempty"`
 	// HighestEpoch is the newest epoch this volume has seen in a grant (SAFETY D12).
 	HighestEpoch epoch.Epoch `json:"highestEpoch"`
 	// Libraries are those the data directory was last started with; other ones may sort differently (SAFETY D28).
@@ -37,6 +40,15 @@ type Member struct {
 
 	unknown map[string]json.RawMessage
 }
+
+// Start is a way to start a server. Empty is unknown: no note was made, or by a release that did not make this one.
+type Start string
+
+// The ways to start.
+const (
+	AsStandby Start = "standby"
+	AsPrimary Start = "primary"
+)
 
 // Libraries decide how text sorts. An empty field is unknown.
 type Libraries struct {
@@ -64,7 +76,7 @@ func (m *Member) See(e epoch.Epoch) bool {
 
 // Reign notes that pgdata becomes primary in e on timeline line. It must be on disk before that begins (SAFETY D20).
 func (m *Member) Reign(e epoch.Epoch, line uint32) {
-	m.Primary, m.PrimaryLine = e, line
+	m.Primary, m.PrimaryLine, m.Started = e, line, AsPrimary
 	m.See(e)
 }
 

@@ -18,8 +18,28 @@ func wait(format string, args ...any) *Plan {
 	return &Plan{Do: Wait, Reason: fmt.Sprintf(format, args...)}
 }
 
-// startAnew is the hint when what lies on a volume cannot become part of this database.
-const startAnew = "to have this member cloned anew, delete its PersistentVolumeClaim and then its pod"
+// Hints for a volume that cannot become part of this database as it is.
+const (
+	startAnew = "to have this member cloned anew, delete its PersistentVolumeClaim and then its pod"
+	mayBeOnly = "this may be the only copy of the data: keep the volume, and find out what it holds and what the other members hold before anything is deleted"
+)
+
+// copied is the hint for a volume that was another member's: a snapshot, a restored namespace, a claim made anew for an old volume.
+const copied = "give the pod the volume that was made for its claim; if this one was restored on purpose, keep it until the database runs elsewhere"
+
+// anew tells to throw the volume away only where somebody else is known to hold the database: this member is to follow a leader.
+func anew(f Facts) string {
+	if g := f.Grant; g != nil && g.Role == grant.Replica && g.Upstream != nil {
+		return startAnew
+	}
+	return mayBeOnly
+}
+
+// unrecorded is the grant of a keeper that has not seen the record, because the API does not answer: a standby that streams from nobody,
+// for reads. It says nothing about epochs, and perhaps not even which member this is; nothing can go wrong by it.
+func unrecorded(g *grant.Grant) bool {
+	return g.Role == grant.Replica && g.Upstream == nil && g.Epoch.IsZero()
+}
 
 // image checks the server's programs.
 func image(f Facts) *Plan {
@@ -37,7 +57,7 @@ func journal(f Facts) *Plan {
 	case e == nil:
 		return nil
 	case e.Step != notes.StepInit && e.Step != notes.StepClone, e.Stage != notes.Began && e.Stage != notes.Complete:
-		return refuse("use the release that began it, or a newer one; "+startAnew,
+		return refuse("use the release that began it, or a newer one; "+anew(f),
 			"the journal holds an unfinished step that this release cannot finish: %s", e)
 	case e.Stage == notes.Began && !f.Data.Empty:
 		return refuse("move pgdata or notes/journal away after looking at both",
@@ -48,7 +68,7 @@ func journal(f Facts) *Plan {
 		return refuse("move pgdata or pgdata.new away after looking at both",
 			"the journal says %s, and there is both a data directory and one that waits to be put in its place", e)
 	case !f.NewData && f.Data.Empty && e.Step == notes.StepInit:
-		return refuse(startAnew, "the journal says %s, but the new data directory is gone", e)
+		return refuse(mayBeOnly, "the journal says %s, but the new data directory is gone", e)
 	case !f.NewData && f.Data.Empty:
 		return nil // a clone can be had again
 	}
@@ -56,7 +76,7 @@ func journal(f Facts) *Plan {
 		return p
 	}
 	if e.Member != f.Grant.Holder.Member {
-		return refuse(startAnew, "the journal holds an unfinished step of another member (%s): this volume is a copy", e.Member)
+		return refuse(copied, "the journal holds an unfinished step of another member (%s): this volume is a copy", e.Member)
 	}
 	return &Plan{Do: Action(e.Step), Resume: true, Reason: fmt.Sprintf("finish the interrupted step %s", e)}
 }
@@ -76,14 +96,14 @@ func directory(f Facts) *Plan {
 			"the data directory has mode %04o and that cannot be repaired (%s)", d.Mode, f.ModeProblem)
 	}
 	if d.Version == "" {
-		return refuse("look at what is in pgdata; "+startAnew, "the data directory is not empty and holds no database (no PG_VERSION)")
+		return refuse("look at what is in pgdata; "+anew(f), "the data directory is not empty and holds no database (no PG_VERSION)")
 	}
 	if d.Major != f.Tools.Major {
 		return refuse(fmt.Sprintf("use an image with PostgreSQL %s", d.Version),
 			"the data directory was written by PostgreSQL %s and the image has %d", d.Version, f.Tools.Major)
 	}
 	if d.Control == nil {
-		return refuse(startAnew, "the control file of the data directory cannot be read (%s)", d.ControlProblem)
+		return refuse(anew(f), "the control file of the data directory cannot be read (%s)", d.ControlProblem)
 	}
 	if len(d.Outside) > 0 {
 		return refuse("move them into the data directory: a clone would not bring along what lies outside",
@@ -108,7 +128,7 @@ func awaited(f Facts) *Plan {
 		return wait("keeper has not written a grant yet")
 	case g.Holder.Pod != f.Me.Pod || g.Holder.Boot != f.Me.Boot:
 		return wait("the grant is for another pod or another boot of the node (pod %s)", g.Holder.Pod)
-	case g.Holder.Member == "":
+	case g.Holder.Member == "" && !(unrecorded(g) && f.Noted):
 		return wait("the grant does not say which member this is")
 	case !g.Valid(f.Me, f.Now):
 		return wait("the grant to be primary has run out")
@@ -123,42 +143,59 @@ func awaited(f Facts) *Plan {
 // identity checks that the volume is this member's and holds this database. Names decide nothing (SAFETY rule 1).
 func identity(f Facts) *Plan {
 	g := f.Grant
-	if f.Noted && f.Note.Member != "" && f.Note.Member != g.Holder.Member {
-		return refuse(startAnew, "this volume was used by member %s and is now given to member %s: it is a copy", f.Note.Member, g.Holder.Member)
+	if f.Noted && f.Note.Member != "" && g.Holder.Member != "" && f.Note.Member != g.Holder.Member {
+		return refuse(copied, "this volume was used by member %s and is now given to member %s: it is a copy", f.Note.Member, g.Holder.Member)
 	}
 	if f.Data.Empty {
 		return nil
 	}
 	id := f.Data.Control.SystemID
 	if f.Noted && f.Note.SystemID != "" && f.Note.SystemID != id {
-		return refuse("put the data directory back that belongs here; "+startAnew,
+		return refuse("put the data directory back that belongs here; "+anew(f),
 			"the volume notes database %s, but its data directory holds database %s", f.Note.SystemID, id)
 	}
 	if g.SystemID != "" && g.SystemID != id {
-		return refuse("give the pod the volume that belongs here; "+startAnew,
+		return refuse("give the pod the volume that belongs here; "+anew(f),
 			"the data directory holds the foreign database %s, this one is %s", id, g.SystemID)
 	}
 	return nil
 }
 
-// history checks that the volume has not seen a newer past than the record (SAFETY D12, D20).
+// history checks that the volume has not seen a newer past than the record, and no other one (SAFETY D12, D20, rules 14 and 21).
 func history(f Facts) *Plan {
-	g := f.Grant
-	if f.Noted && f.Note.HighestEpoch.Compare(g.Epoch) > 0 {
-		return refuse("the record may have been restored from an old copy: find the member that leads epoch "+f.Note.HighestEpoch.String(),
-			"this volume has seen epoch %s and the record says %s", f.Note.HighestEpoch, g.Epoch)
+	g, n := f.Grant, f.Note
+	var newest uint32
+	if !f.Data.Empty {
+		newest = max(f.Data.Control.NewestTimeline(), f.Data.HighestHistory)
+		if n.Started == notes.AsStandby && !f.Data.StandbySignal && newest > n.PrimaryLine {
+			// The missing file is the mark, and it lasts: under a refusal nobody writes it again. Later the record may give the same
+			// timeline number to another past, and nothing else would tell the two apart.
+			return refuse("this member may hold writes that the others do not have: look at it before anything else; "+anew(f),
+				"the data directory was a standby's and has been opened for writing on timeline %d without a grant: it has diverged", newest)
+		}
+	}
+	if unrecorded(g) {
+		return nil
+	}
+	if f.Noted && n.HighestEpoch.Compare(g.Epoch) > 0 {
+		return refuse("the record may have been restored from an old copy: find the member that leads epoch "+n.HighestEpoch.String(),
+			"this volume has seen epoch %s and the record says %s", n.HighestEpoch, g.Epoch)
 	}
 	if f.Data.Empty || g.Timeline == 0 {
 		return nil
 	}
-	if newest := max(f.Data.Control.NewestTimeline(), f.Data.HighestHistory); newest > g.Timeline {
-		return refuse("this member may hold writes that the others do not have: look at it before anything else; "+startAnew,
+	if newest > g.Timeline {
+		return refuse("this member may hold writes that the others do not have: look at it before anything else; "+anew(f),
 			"the data directory is on timeline %d, newer than the record's %d", newest, g.Timeline)
 	}
-	if f.Note.PrimaryLine == g.Timeline && f.Note.Primary != g.Epoch {
-		return refuse("this member holds writes that the others do not have; "+startAnew,
+	if n.PrimaryLine == g.Timeline && n.Primary != g.Epoch {
+		return refuse("this member holds writes that the others do not have; "+anew(f),
 			"this volume was primary on timeline %d in epoch %s, and the record has given the same number to epoch %s: it has diverged",
-			g.Timeline, f.Note.Primary, g.Epoch)
+			g.Timeline, n.Primary, g.Epoch)
+	}
+	if g.Role == grant.Replica && g.Upstream != nil && n.Primary == g.Epoch && g.Upstream.Member != n.Member {
+		return refuse("this member holds writes that the others do not have: look at it before anything else; "+anew(f),
+			"this volume was primary in epoch %s, and the record says that %s leads that epoch: it has diverged", n.Primary, g.Upstream.Name)
 	}
 	return nil
 }

@@ -81,6 +81,18 @@ func entry(step, stage string) *notes.Entry {
 	return &notes.Entry{Format: 1, Step: step, Stage: stage, Member: "pvc-1", SystemID: ours}
 }
 
+// handPromoted is a replica on which somebody has called pg_promote().
+func handPromoted(f *Facts) {
+	f.Note.Started = notes.AsStandby
+	f.Data.StandbySignal, f.Data.HighestHistory = false, 3
+	f.Data.Control.Timeline, f.Data.Control.State = 3, "in production"
+}
+
+// unseen is the grant of a keeper that could not read the record.
+func unseen(f *Facts) {
+	f.Grant.Epoch, f.Grant.Timeline, f.Grant.SystemID, f.Grant.Upstream = epoch.Epoch{}, 0, "", nil
+}
+
 type judged struct {
 	from   func() Facts
 	change func(*Facts)
@@ -217,6 +229,34 @@ func TestEmptyVolume(t *testing.T) {
 		"other_major_in_the_image_for_a_clone":   {empty, func(f *Facts) { f.Tools.Major = 15 }, Refuse, "the image has PostgreSQL 15"},
 		"no_major_in_the_settings_takes_what_is": {empty, func(f *Facts) { f.Settings.Major = 0 }, Clone, ""},
 	})
+}
+
+// A hint to delete a volume may be given only where a leader is known that holds the database too.
+func TestNobodyIsToldToDeleteWhatMayBeTheOnlyCopy(t *testing.T) {
+	damage := map[string]func(*Facts){
+		"control_file": func(f *Facts) { f.Data.Control, f.Data.ControlProblem = nil, "its checksum is wrong" },
+		"no_data":      func(f *Facts) { f.Data.Major, f.Data.Version, f.Data.Control = 0, "", nil },
+		"foreign":      func(f *Facts) { f.Grant.SystemID = foreign },
+		"exchanged":    func(f *Facts) { f.Note.SystemID = foreign },
+		"newer_line":   func(f *Facts) { f.Data.Control.Timeline = 9 },
+		"by_hand":      handPromoted,
+		"unknown_step": func(f *Facts) { f.Journal = entry("rewind", "began") },
+		"copy":         func(f *Facts) { f.Note.Member = "pvc-2" },
+	}
+	for name, spoil := range damage {
+		for who, from := range map[string]func() Facts{"leader": primary, "replica_of_nobody": func() Facts { f := full(); f.Grant.Upstream = nil; return f }} {
+			f := from()
+			spoil(&f)
+			if p := Judge(f); p.Do != Refuse || strings.Contains(p.Hint, "delete its") {
+				t.Errorf("%s of %s: %s: %s", name, who, p.Do, p.Sentence())
+			}
+		}
+		f := full()
+		spoil(&f)
+		if p := Judge(f); p.Do != Refuse || strings.Contains(p.Hint, "delete its") != (name != "copy") {
+			t.Errorf("%s of a replica with a leader: %s: %s", name, p.Do, p.Sentence())
+		}
+	}
 }
 
 func TestFindingsThatAreNoVerdict(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/basebackup"
+	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/durable"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/initdb"
@@ -243,15 +244,39 @@ func sameOrder(a, b *grant.Grant) bool {
 	return a.Upstream != nil && b.Upstream != nil && *a.Upstream == *b.Upstream
 }
 
+// signal writes standby.signal, unless this is a primary's restart (SAFETY rule 15), and reports whether it did. It comes before the note
+// that says so: a note without the file would tell of a promotion that nobody ordered.
+func (s *seeder) signal(r *Ready) (bool, error) {
+	writable, _ := plan.Writable(r.Grant, r.Me, boottime.Now(), r.Note, r.Data)
+	if writable && !r.Data.StandbySignal {
+		return false, nil
+	}
+	if err := pgdata.SetStandby(s.paths.Data(), true); err != nil {
+		return false, err
+	}
+	r.Data.StandbySignal = true
+	return true, nil
+}
+
 // keep writes down what the next start will be judged by, and removes settings that would win over ours.
 func (s *seeder) keep(r *Ready) error {
 	if err := s.cleanAuto(r); err != nil {
 		return err
 	}
+	standby, err := s.signal(r)
+	if err != nil {
+		return err
+	}
 	was := r.Note
 	note, err := notes.Update(s.paths, func(m *notes.Member) {
-		m.Member, m.SystemID, m.Major, m.Libraries = r.Grant.Holder.Member, r.Data.Control.SystemID, r.Tools.Major, r.Tools.Libraries
+		if r.Grant.Holder.Member != "" {
+			m.Member = r.Grant.Holder.Member
+		}
+		m.SystemID, m.Major, m.Libraries = r.Data.Control.SystemID, r.Tools.Major, r.Tools.Libraries
 		m.See(r.Grant.Epoch)
+		if standby {
+			m.Started = notes.AsStandby
+		}
 	})
 	if err != nil {
 		return err
