@@ -131,6 +131,31 @@ func TestWhatIsWrongIsRefusedUntilItIsPutRight(t *testing.T) {
 	whole.serve().wait("SELECT count(*) FROM jobs", "1000")
 }
 
+// pg_promote() by hand on a replica: as soon as the record reaches the same timeline number, nothing but the note tells that its rows are
+// others (SAFETY D20).
+func TestReplicaThatWasPromotedByHandDoesNotComeBack(t *testing.T) {
+	t.Parallel()
+	p, l := cloned(t)
+	s := p.serve()
+	s.wait("SELECT pg_promote()", "t")
+	s.wait("SELECT pg_is_in_recovery()", "f")
+	if exists(p.data("standby.signal")) {
+		t.Error("the server has left standby.signal")
+	}
+	s.proc.Kill()
+	p.start(seedBinary(t, p.Root))
+	p.waitRefused("opened for writing on timeline 2 without a grant")
+	p.replica(l, func(g *grant.Grant) { g.Epoch.Local, g.Timeline = 4, 2 })
+	p.wait("it is judged by the new grant", func(st grant.State) bool {
+		return st.Phase == grant.Refused && st.Volume != nil && st.Volume.Timeline == 2
+	})
+	time.Sleep(3 * time.Second) // a verdict that does not come cannot be waited for; this is more than one look
+	p.waitRefused("opened for writing on timeline 2 without a grant")
+	if exists(p.data("standby.signal")) {
+		t.Error("the mark is gone")
+	}
+}
+
 func TestCertificatesThatAreWrongAreRefusedUntilTheSecretIsPutRight(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

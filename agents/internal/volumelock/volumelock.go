@@ -14,6 +14,7 @@
 package volumelock
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,7 +52,10 @@ type HeldError struct{ Holder Holder }
 func (e *HeldError) Error() string { return "the volume is locked by " + e.Holder.String() }
 
 // Lock is a held lock.
-type Lock struct{ file *os.File }
+type Lock struct {
+	file   *os.File
+	signed bool
+}
 
 // Try takes the lock if it is free. A *HeldError names who has it otherwise; any other error means that it could not be found out.
 func Try(path string, me Holder) (*Lock, error) {
@@ -66,7 +70,7 @@ func Try(path string, me Holder) (*Lock, error) {
 		return nil, errors.Join(fmt.Errorf("lock volume: %w", err), f.Close())
 	}
 	sign(f, me)
-	return &Lock{file: f}, nil
+	return &Lock{file: f, signed: read(f) == me}, nil
 }
 
 // Poll is how often Wait looks again. flock can block, but a thread that is blocked in it cannot be told to give up.
@@ -137,6 +141,9 @@ func HeldBy(path string) (h Holder, ok bool, err error) {
 // File is the open file to be inherited by children (exec.Cmd.ExtraFiles). It stays owned by the Lock.
 func (l *Lock) File() *os.File { return l.file }
 
+// Signed reports whether the file names this holder. If not, it may still name the one before, and nothing may be concluded from it.
+func (l *Lock) Signed() bool { return l.signed }
+
 // HandOver closes this process's copy of the open file and leaves the lock to the children that inherited it. There must be no
 // unlock: LOCK_UN would free the lock for all of them.
 func (l *Lock) HandOver() error {
@@ -153,15 +160,20 @@ func (l *Lock) Close() error { return l.HandOver() }
 // it (a full disk must not keep a server from starting) is locked all the same.
 func sign(f *os.File, me Holder) {
 	b, err := json.Marshal(me)
-	if err != nil || f.Truncate(0) != nil {
+	if err != nil {
 		return
 	}
-	_, _ = f.WriteAt(append(b, '\n'), 0)
+	// Blanks make the name longer than any other, so that no rest of that one has to be cut off: where there is no room for a new block,
+	// the old one can still be written over.
+	text := append(b, bytes.Repeat([]byte{' '}, max(0, textLength-1-len(b)))...)
+	_, _ = f.WriteAt(append(text, '\n'), 0)
 }
+
+const textLength = 1024
 
 // read returns the zero Holder for a file that is empty or half written: the lock counts, not the text.
 func read(f *os.File) Holder {
-	b := make([]byte, 4096)
+	b := make([]byte, 4*textLength)
 	n, _ := f.ReadAt(b, 0) // an error is io.EOF, or there is no name to be had
 	var h Holder
 	if json.Unmarshal(b[:n], &h) != nil {

@@ -134,6 +134,38 @@ func TestUnreadableTextDoesNotUnlock(t *testing.T) {
 	}
 }
 
+// A longer name of the holder before must not show through, and a file that cannot be written over says so.
+func TestNameOfTheHolderBeforeIsNotMistaken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	long := Holder{Pod: strings.Repeat("x", 200), UID: "1111", Program: "guard"}
+	for _, who := range []Holder{long, one, long, two} {
+		l, err := Try(path, who)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !l.Signed() {
+			t.Errorf("%s has not signed", who.Pod)
+		}
+		if by, ok, err := HeldBy(path); err != nil || !ok || by != who {
+			t.Errorf("HeldBy: got %v %v %v, want %v", by, ok, err, who)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, []byte(strings.Repeat("x", 4*textLength)), 0o600); err != nil { // longer than any name
+		t.Fatal(err)
+	}
+	l, err := Try(path, one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if l.Signed() {
+		t.Error("says that it has signed what cannot be read")
+	}
+}
+
 func TestFileThatWasNeverMadeIsFree(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	if free, _, err := Free(path); err != nil || !free {
