@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/kube"
+	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
 	"github.com/pgspan/pgspan/agents/internal/publish"
 	"github.com/pgspan/pgspan/agents/internal/record"
@@ -182,5 +183,31 @@ func TestOthers(t *testing.T) {
 	}
 	if v := o.Volumes[1]; v.SystemID != "" || !v.Epoch.IsZero() {
 		t.Errorf("unmarked: got %+v", v)
+	}
+}
+
+func TestServiceForWritingLeadsHereOnlyUnderTheLeaseOfThatEpochAndDatabase(t *testing.T) {
+	w := publish.Writer{SystemID: "7", Epoch: at(3)}
+	of := func(id string) lease.View {
+		v := holding(3, start.Add(time.Second))
+		v.Record.SystemID = id
+		return v
+	}
+	for name, c := range map[string]struct {
+		view lease.View
+		want bool
+	}{
+		"in_force":                     {of("7"), true},
+		"database_not_recorded_yet":    {of(""), true},
+		"another_database_is_recorded": {of("8"), false},
+		"another_epoch":                {holding(4, start.Add(time.Second)), false},
+		"ran_out":                      {holding(3, start), false},
+		"never_known":                  {lease.View{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := leads(c.view, w, start); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
 	}
 }

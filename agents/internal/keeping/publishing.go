@@ -62,11 +62,18 @@ func (k *Keeper) lead(ctx context.Context, p *publish.Publisher, n known) error 
 			addresses = pod.IPs // both families of a dual-stack pod
 		}
 	}
-	w := publish.Writer{Pod: k.o.Pod, PodUID: k.o.PodUID, Node: k.o.Node, Addresses: addresses, Port: k.settings.Port, Epoch: v.Record.Epoch}
-	return p.Lead(ctx, w, func() bool {
-		now := k.view()
-		return now.InForce(boottime.Now()) && now.Record.Epoch == w.Epoch
-	})
+	w := publish.Writer{
+		Pod: k.o.Pod, PodUID: k.o.PodUID, Node: k.o.Node, Addresses: addresses, Port: k.settings.Port,
+		SystemID: k.systemID(n), Epoch: v.Record.Epoch,
+	}
+	return p.Lead(ctx, w, func() bool { return leads(k.view(), w, boottime.Now()) })
+}
+
+// leads reports whether w may still be written to: the lease is in force, in that epoch of that database. A record has no database only
+// until the first one has been made.
+func leads(v lease.View, w publish.Writer, now boottime.Instant) bool {
+	r := v.Record
+	return v.InForce(now) && r.Epoch == w.Epoch && (r.SystemID == "" || r.SystemID == w.SystemID)
 }
 
 // strip takes the primary's labels from all other pods: a dead node's pod keeps its own (T-71).

@@ -21,7 +21,7 @@ const (
 
 	AnnotationMember   = "pgspan.io/member"    // pod: PVC UID
 	AnnotationVolume   = "pgspan.io/volume"    // pod: "data" or "empty", as seed found it
-	AnnotationSystemID = "pgspan.io/system-id" // PVC: data of this database is, or was, on it
+	AnnotationSystemID = "pgspan.io/system-id" // PVC: data of this database is, or was, on it; EndpointSlice: the epoch is of this database
 	AnnotationEpoch    = "pgspan.io/epoch"     // PVC and EndpointSlice
 	AnnotationTimeline = "pgspan.io/timeline"  // PVC
 )
@@ -34,11 +34,12 @@ func Selector(release string) string {
 	return LabelCluster + "=" + release + "," + LabelComponent + "=" + Component
 }
 
-// Writer is who may be written to, in which epoch.
+// Writer is who may be written to, in which epoch of which database.
 type Writer struct {
 	Pod, PodUID, Node string
 	Addresses         []string
 	Port              int
+	SystemID          string
 	Epoch             epoch.Epoch
 }
 
@@ -61,7 +62,7 @@ func Slices(service kube.Service, w Writer, labels map[string]string) []kube.Sli
 		s := kube.Slice{
 			Object: kube.Object{
 				Name: SliceName(service.Name, family), Labels: maps.Clone(labels),
-				Annotations: map[string]string{AnnotationEpoch: w.Epoch.String()},
+				Annotations: map[string]string{AnnotationEpoch: w.Epoch.String(), AnnotationSystemID: w.SystemID},
 			},
 			Family: family, Service: service.Object, Address: w.Addresses[i], Node: w.Node, Pod: w.Pod, PodUID: w.PodUID,
 		}
@@ -94,21 +95,29 @@ type Change int
 const (
 	Leave Change = iota
 	Replace
-	// Refuse: a later epoch is published. Whoever wants to write an older one has missed something (SAFETY D36).
+	// Refuse: a later epoch of this database is published. Whoever wants to write an older one has missed something (SAFETY D36).
 	Refuse
 )
 
-// Compare judges the slice that is there against the one that is wanted.
+// Compare judges the slice that is there against the one that is wanted. Epochs are numbers of one database: after all volumes were lost, the
+// database that is made anew counts from the beginning, and the slice, which is the Service's, still tells of the old one. Only who holds
+// the record of the new one gets here, and asks for it again before the write (see Lead).
 func Compare(is, want kube.Slice) (Change, string) {
 	have, err := epoch.Parse(is.Annotations[AnnotationEpoch])
 	mine, mineErr := epoch.Parse(want.Annotations[AnnotationEpoch])
 	switch {
 	case mineErr != nil:
 		return Refuse, "no epoch to publish"
+	case want.Annotations[AnnotationSystemID] == "":
+		return Refuse, "it is not known yet of which database this is"
+	case is.Annotations[AnnotationSystemID] != "" && is.Annotations[AnnotationSystemID] != want.Annotations[AnnotationSystemID]:
+		return Replace, fmt.Sprintf("database %s follows %s", want.Annotations[AnnotationSystemID], is.Annotations[AnnotationSystemID])
 	case err == nil && have.Compare(mine) > 0:
 		return Refuse, fmt.Sprintf("epoch %s is published and this is epoch %s", have, mine)
 	case err != nil:
 		return Replace, "the published endpoint has no epoch"
+	case is.Annotations[AnnotationSystemID] == "":
+		return Replace, "the published endpoint does not say of which database it is"
 	case have != mine:
 		return Replace, fmt.Sprintf("epoch %s follows %s", mine, have)
 	case is.Address != want.Address || is.Node != want.Node || is.Pod != want.Pod || is.PodUID != want.PodUID ||

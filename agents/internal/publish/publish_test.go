@@ -11,7 +11,7 @@ import (
 )
 
 func writer() Writer {
-	return Writer{Pod: "a-primary-0", PodUID: "u1", Node: "n1", Addresses: []string{"10.0.0.1", "fd00::1"}, Port: 5432, Epoch: epoch.Epoch{Site: 1, Local: 3}}
+	return Writer{Pod: "a-primary-0", PodUID: "u1", Node: "n1", Addresses: []string{"10.0.0.1", "fd00::1"}, Port: 5432, SystemID: "7", Epoch: epoch.Epoch{Site: 1, Local: 3}}
 }
 
 func service(families ...kube.Family) kube.Service {
@@ -32,7 +32,7 @@ func TestSlicesFollowTheServicesFamilies(t *testing.T) {
 			var got []string
 			for _, s := range Slices(c.service, writer(), nil) {
 				got = append(got, s.Name+" "+s.Address)
-				if s.Ports[0] != (kube.ServicePort{Name: "postgresql", Target: 5432}) || s.Annotations[AnnotationEpoch] != "1.3" {
+				if s.Ports[0] != (kube.ServicePort{Name: "postgresql", Target: 5432}) || s.Annotations[AnnotationEpoch] != "1.3" || s.Annotations[AnnotationSystemID] != "7" {
 					t.Errorf("got %+v", s)
 				}
 			}
@@ -64,6 +64,10 @@ func TestLateWriteOfAnOlderEpochIsRefused(t *testing.T) {
 		"port_changed":                 {func(s *kube.Slice) { s.Ports = []kube.ServicePort{{Name: "postgresql", Target: 1}} }, Replace},
 		"same_name_of_another_pod":     {func(s *kube.Slice) { s.PodUID = "u0" }, Replace},
 		"service_was_made_again":       {func(s *kube.Slice) { s.Service.UID = "s0" }, Replace},
+		"database_removed_by_hand":     {func(s *kube.Slice) { delete(s.Annotations, AnnotationSystemID) }, Replace},
+		"later_epoch_of_no_database":   {func(s *kube.Slice) { delete(s.Annotations, AnnotationSystemID); s.Annotations[AnnotationEpoch] = "1.4" }, Refuse},
+		"later_epoch_of_a_lost_one":    {func(s *kube.Slice) { s.Annotations[AnnotationSystemID] = "6"; s.Annotations[AnnotationEpoch] = "1.10" }, Replace},
+		"same_epoch_of_a_lost_one":     {func(s *kube.Slice) { s.Annotations[AnnotationSystemID] = "6" }, Replace},
 		"later_epoch_at_other_address": {func(s *kube.Slice) { s.Annotations[AnnotationEpoch] = "1.4"; s.Address = "10.9.9.9" }, Refuse},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,6 +78,15 @@ func TestLateWriteOfAnOlderEpochIsRefused(t *testing.T) {
 				t.Errorf("got %d (%s), want %d", got, reason, c.want)
 			}
 		})
+	}
+}
+
+func TestNothingIsPublishedOfAnUnknownDatabase(t *testing.T) {
+	is := Slices(service(kube.IPv4), writer(), nil)[0]
+	w := writer()
+	w.SystemID = ""
+	if got, reason := Compare(is, Slices(service(kube.IPv4), w, nil)[0]); got != Refuse {
+		t.Errorf("got %d (%s), want %d", got, reason, Refuse)
 	}
 }
 
