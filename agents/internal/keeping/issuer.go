@@ -48,11 +48,12 @@ func (i *issuer) inForce() bool {
 }
 
 // issue writes what the judge says. A grant to be primary takes its deadline from the lease, and is not written unless the lease is in
-// force in that very epoch. fence makes a stop act at once.
-func (i *issuer) issue(g grant.Grant, me grant.Incarnation, fence bool, v lease.View) error {
+// force in that very epoch. fence makes a stop act at once. The view is asked for under the lock: the lease loop has stored what it knows
+// before it comes here to fence, so a verdict on an older view cannot take that back.
+func (i *issuer) issue(g grant.Grant, me grant.Incarnation, fence bool, view func() lease.View) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	now := i.now()
+	now, v := i.now(), view()
 	switch {
 	case g.Role == grant.Primary && (!v.InForce(now) || v.Record.Epoch != g.Epoch || v.Record.Timeline != g.Timeline):
 		return nil // the lease has moved on since this was judged; the next verdict knows

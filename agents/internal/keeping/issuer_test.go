@@ -42,6 +42,9 @@ func holding(local uint64, deadline boottime.Instant) lease.View {
 	return lease.View{Known: lease.Present, Mine: true, Deadline: deadline, Record: record.Record{Holder: me, Epoch: at(local), Timeline: uint32(local)}}
 }
 
+// unchanging is the view of a store that does not change.
+func unchanging(v lease.View) func() lease.View { return func() lease.View { return v } }
+
 func primary(local uint64) grant.Grant {
 	return grant.Grant{Role: grant.Primary, Epoch: at(local), Timeline: uint32(local), Reason: "holds the record"}
 }
@@ -57,7 +60,7 @@ func (r *rig) file() grant.Grant {
 
 func (r *rig) must(g grant.Grant, v lease.View) {
 	r.t.Helper()
-	if err := r.issue(g, me, false, v); err != nil {
+	if err := r.issue(g, me, false, unchanging(v)); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -107,6 +110,27 @@ func TestRenewalOfAnotherEpochDoesNotProlongAGrant(t *testing.T) {
 	}
 }
 
+// The judge looks at the lease, then the lease loop learns of another holder, stores that and fences; then comes what the judge has judged.
+func TestGrantJudgedByAnOlderViewDoesNotTakeBackAFence(t *testing.T) {
+	r := newRig(t, t.TempDir())
+	r.must(primary(3), holding(3, start.Add(5*time.Second)))
+	stored := lease.View{Known: lease.Present, Record: record.Record{Holder: other, Epoch: at(4), Timeline: 4}}
+	r.renewed(stored)
+	err := r.issue(primary(3), me, false, func() lease.View {
+		if r.mu.TryLock() {
+			r.mu.Unlock()
+			t.Error("the view is taken without the lock: it may be old by the time that the grant is written")
+		}
+		return stored
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g := r.file(); g.Role != grant.Stop || g.Deadline > start {
+		t.Errorf("after the fence: %s until %d", g.Role, g.Deadline)
+	}
+}
+
 func TestAnotherHolderStopsAtOnceAndAnOutageDoesNot(t *testing.T) {
 	r := newRig(t, t.TempDir())
 	until := start.Add(5 * time.Second)
@@ -138,7 +162,7 @@ func TestFenceSaidTwiceIsOneWord(t *testing.T) {
 	stop := grant.Grant{Role: grant.Stop, Epoch: at(3), Timeline: 3, Reason: "may write no longer"}
 	for range 3 {
 		r.clock = r.clock.Add(time.Second)
-		if err := r.issue(stop, me, true, lease.View{}); err != nil {
+		if err := r.issue(stop, me, true, unchanging(lease.View{})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -204,7 +228,7 @@ func TestRestartedKeeperAdoptsOnlyItsOwnIncarnationsGrant(t *testing.T) {
 	}
 	// guard has seen a higher number than the file has: the next one is above it.
 	floor := newIssuer(t.TempDir(), me, 41, slog.New(slog.DiscardHandler))
-	if err := floor.issue(grant.Grant{Role: grant.Wait, Reason: "x"}, me, false, lease.View{}); err != nil || floor.last.Seq != 42 {
+	if err := floor.issue(grant.Grant{Role: grant.Wait, Reason: "x"}, me, false, unchanging(lease.View{})); err != nil || floor.last.Seq != 42 {
 		t.Errorf("got number %d, %v, want 42", floor.last.Seq, err)
 	}
 }
@@ -213,7 +237,7 @@ func TestFailedWriteIsTriedAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "gone")
 	r := newRig(t, dir)
 	g := grant.Grant{Role: grant.Wait, Reason: "x"}
-	if err := r.issue(g, me, false, lease.View{}); err == nil {
+	if err := r.issue(g, me, false, unchanging(lease.View{})); err == nil {
 		t.Fatal("written into a directory that is not there")
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -26,7 +26,7 @@ func (k *Keeper) judgeOnce(ctx context.Context) error {
 		v := judge.Judge(k.facts())
 		k.say(v)
 		if !v.Keep {
-			if err := k.issuer.issue(v.Grant, k.me(), v.Fence, k.view()); err != nil {
+			if err := k.issuer.issue(v.Grant, k.me(), v.Fence, k.view); err != nil {
 				return err
 			}
 		}
