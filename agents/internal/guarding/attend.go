@@ -29,6 +29,9 @@ func (g *Guard) attend(ctx context.Context, signals <-chan os.Signal, l *life) {
 			g.follow(ctx, l, *newest)
 		case Promote:
 			g.promote(ctx, l, *newest)
+			if l.kind == grant.Standby {
+				reason = notPromoted + l.hold
+			}
 		case Stop:
 			g.stop(l, reason)
 		case Fence:
@@ -80,7 +83,7 @@ func (g *Guard) facts(l *life, newest *grant.Grant) Facts {
 		f.SystemID = c.SystemID
 	}
 	if newest != nil && newest.Seq == l.holdSeq {
-		f.Hold = l.hold
+		f.Hold, f.HoldUntil = l.hold, l.holdUntil
 	}
 	if l.stopping {
 		f.Overdue = !now.Before(l.killAt) || g.end.asked && !now.Before(g.end.kill)

@@ -26,8 +26,9 @@ type life struct {
 	since     boottime.Instant // when it began to accept connections
 	stopping  bool
 	killAt    boottime.Instant // when the shutdown has taken too long
-	hold      string           // why this grant's promotion cannot be
+	hold      string           // why the promotion under the grant holdSeq was given up
 	holdSeq   uint64
+	holdUntil boottime.Instant // no other try before
 	up        bool             // it has got so far that it can be told to reload
 	reload    bool             // files have changed and the server was not told yet
 	deriveAt  boottime.Instant // no try to derive keys and configuration before

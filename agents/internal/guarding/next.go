@@ -61,8 +61,9 @@ type Facts struct {
 	Overdue     bool // ... and has had its time
 
 	Retry boottime.Instant // no start before
-	// Hold is why a promotion under the present grant cannot be; empty: nothing is known against it.
+	// Hold is why the last try to promote under the present grant was given up; empty: there was none. No other before HoldUntil.
 	Hold       string
+	HoldUntil  boottime.Instant
 	FenceAfter time.Duration // the length of a fresh grant
 }
 
@@ -106,6 +107,9 @@ func nextDown(f Facts) (Action, string) {
 	return Start, f.Grant.Reason
 }
 
+// notPromoted begins the sentence about a promotion that was given up.
+const notPromoted = "is not promoted: "
+
 func nextStandby(f Facts, g grant.Grant) (Action, string) {
 	switch g.Role {
 	case grant.Wait:
@@ -126,8 +130,8 @@ func nextStandby(f Facts, g grant.Grant) (Action, string) {
 		return Stay, fmt.Sprintf("is not promoted: the grant is for the database %s, this one is %s", g.SystemID, f.SystemID)
 	case !f.Ready:
 		return Stay, "is promoted as soon as it accepts connections"
-	case f.Hold != "":
-		return Stay, "is not promoted: " + f.Hold
+	case f.Hold != "" && f.Now.Before(f.HoldUntil):
+		return Stay, notPromoted + f.Hold
 	case left < f.FenceAfter/2:
 		// A promotion cannot be taken back (SAFETY D15): with little time left it would most likely end under SIGKILL.
 		return Stay, fmt.Sprintf("is not promoted: the grant has less left than half of %v", f.FenceAfter)

@@ -12,11 +12,20 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/pgdata"
 )
 
+// holdTime is the pause after a promotion that was given up before the server was told. A renewal of the grant changes nothing about it, and
+// most of what can be in the way goes by itself: a full volume, a slow one, a grant with little time left.
+const holdTime = 2 * time.Second
+
+// held keeps why a promotion under the grant seq was given up.
+func (l *life) held(seq uint64, why string) {
+	l.hold, l.holdSeq, l.holdUntil = why, seq, boottime.Now().Add(holdTime)
+}
+
 // promote makes the standby a primary, or leaves it a standby and says why. From the moment that it may have been told, it is treated as
 // a primary (SAFETY D15).
 func (g *Guard) promote(ctx context.Context, l *life, to grant.Grant) {
 	if err := g.ready(ctx, l, to); err != nil {
-		l.hold, l.holdSeq = err.Error(), to.Seq
+		l.held(to.Seq, err.Error())
 		g.warn("promote server", err)
 		return
 	}
@@ -52,7 +61,7 @@ func (g *Guard) callOff(ctx context.Context, l *life, seq uint64, why string) {
 	g.grants.end()
 	g.fence.Target(l.server.PID())
 	l.kind, l.reign = grant.Standby, Reign{}
-	l.hold, l.holdSeq = why, seq
+	l.held(seq, why)
 	g.log.Warn("promotion called off", "reason", why)
 }
 
@@ -83,9 +92,12 @@ func (g *Guard) ready(ctx context.Context, l *life, to grant.Grant) error {
 	if err := pgdata.ReserveTimelines(g.paths.Data(), own, to.Timeline); err != nil {
 		return err
 	}
-	if _, err := notes.Update(g.paths, func(m *notes.Member) { m.Reign(to.Epoch, to.Timeline) }); err != nil {
+	note, err := notes.Update(g.paths, func(m *notes.Member) { m.Reign(to.Epoch, to.Timeline) })
+	if err != nil {
 		return err
 	}
+	// Not into the reported state yet: keeper would take a standby that was primary in this very epoch for one whose promotion has failed.
+	l.ready.Note = note
 	return notes.AddHistory(g.paths, notes.Event{
 		Time: time.Now(), What: "promoted", Reason: to.Reason, Pod: g.config.PodName, Epoch: to.Epoch,
 		Detail: map[string]string{"timeline": fmt.Sprint(to.Timeline), "before": fmt.Sprint(own)},
