@@ -86,6 +86,7 @@ type pooler struct {
 	root  *pgtest.Root
 	dir   string // inside path; holds what the chart mounts
 	port  int
+	uid   int // the image's own when 0
 	roots *x509.CertPool
 	// rw and ro are the Services it is given.
 	rw, ro *vip
@@ -132,7 +133,9 @@ func (p *pooler) launch(t *testing.T) {
 	}
 	// Names are looked up on this machine only, and not found.
 	p.mount(t, "resolv.conf", []byte("nameserver 127.0.0.1\n"))
-	p.Process = p.root.Start(t, pgtest.Command{Path: program, Env: env, Binds: map[string]string{"/etc/resolv.conf": p.dir + "/resolv.conf"}})
+	p.Process = p.root.Start(t, pgtest.Command{
+		Path: program, Env: env, UID: p.uid, GID: p.uid, Binds: map[string]string{"/etc/resolv.conf": p.dir + "/resolv.conf"},
+	})
 	t.Cleanup(func() {
 		if t.Failed() || os.Getenv("SHOW_POOLER") != "" {
 			t.Logf("pooler:\n%s", p.Stderr())
