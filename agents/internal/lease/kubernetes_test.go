@@ -14,6 +14,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/kube"
 	"github.com/pgspan/pgspan/agents/internal/kubetest"
+	"github.com/pgspan/pgspan/agents/internal/record"
 )
 
 func client(t *testing.T, c *kubetest.Cluster, url, namespace string) *kube.Client {
@@ -149,10 +150,12 @@ func contender(ctx context.Context, l *Loop, id grant.Incarnation, seed uint64) 
 		v := l.View()
 		switch {
 		case v.Known == Absent:
-			_ = l.Create(ctx, recordOf(id, 1))
+			claim := recordOf(id, 1)
+			claim.SystemID, claim.Bootstrap = "", &record.Bootstrap{Member: id.Member}
+			_ = l.Create(ctx, claim)
 		case v.Known == Present && !v.Mine:
 			next := v.Record.Clone()
-			next.Epoch, next.Timeline = next.Epoch.NextLocal(), next.Timeline+1
+			next.Epoch, next.Timeline, next.SystemID, next.Bootstrap = next.Epoch.NextLocal(), next.Timeline+1, "7", nil
 			_ = l.Take(ctx, v.Version, next)
 		case v.Mine && random.IntN(60) == 0:
 			_ = l.Release(ctx, 1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/record"
 )
@@ -50,6 +51,8 @@ func (l *Loop) repair(ctx context.Context, version string) error {
 // saw takes in what a read answered. A read never extends a deadline; it can only show that the right is gone.
 func (l *Loop) saw(r record.Record, version string, err error) {
 	v, now := l.View(), l.now()
+	since := v.AbsentSince
+	v.AbsentSince = 0
 	switch {
 	case err == nil:
 		if v.Known != Present || v.Version != version {
@@ -58,13 +61,17 @@ func (l *Loop) saw(r record.Record, version string, err error) {
 		v.Known, v.Record, v.Version, v.Seen = Present, r, version, true
 		// A record of ours that is older than one we have known was brought back: it is no right to anything.
 		v.Mine = r.HeldBy(l.me) && !l.older(r)
+		v.AbsentWait = max(l.timing.Duration, time.Duration(r.Duration))
 		l.noteEpoch(r)
 	case errors.Is(err, ErrAbsent):
+		if v.AbsentSince = since; since == 0 {
+			v.AbsentSince = now
+		}
 		v.Known, v.Record, v.Version, v.Mine = Absent, record.Record{}, "", false
 	case errors.Is(err, ErrBroken):
 		v.Known, v.Record, v.Version, v.Mine = Broken, record.Record{}, version, false
 	default:
-		// Nothing was found out: all that was known still is.
+		// Nothing was found out: all that was known still is, but the record may have been there in between.
 		v.Problem = err.Error()
 		l.publish(v)
 		return

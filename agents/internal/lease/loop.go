@@ -77,7 +77,7 @@ func New(o Options) *Loop {
 	l := &Loop{store: o.Store, me: o.Me, timing: o.Timing, now: o.Now, changed: o.Changed,
 		orders: make(chan order), nudge: make(chan struct{}, 1)}
 	// The adopted deadline stands in the view from the start, but counts only together with Mine.
-	l.view.Store(&View{Deadline: o.Adopted})
+	l.view.Store(&View{Deadline: o.Adopted, AbsentWait: o.Timing.Duration})
 	return l
 }
 
@@ -230,6 +230,7 @@ func (l *Loop) lower(next record.Record) boottime.Instant {
 func (l *Loop) won(r record.Record, version string, base boottime.Instant) {
 	v, now := l.View(), l.now()
 	v.Known, v.Record, v.Version, v.Since, v.Mine, v.Seen = Present, r, version, now, true, true
+	v.AbsentSince, v.AbsentWait = 0, max(l.timing.Duration, time.Duration(r.Duration))
 	l.noteEpoch(r)
 	v.Deadline = base.Add(time.Duration(r.FenceAfter))
 	v.Answered, v.Problem = now, ""

@@ -28,7 +28,8 @@ type order struct {
 // ErrStale says that an order was made for another version than the loop now knows. Judge again.
 var ErrStale = errors.New("the record has changed since this was decided")
 
-// Create claims an absent record. r says everything but the holder and the durations.
+// Create claims an absent record: at once for the first claim of a database, otherwise when it has been absent for the longest duration
+// that a holder may rely on. r says everything but the holder and the durations.
 func (l *Loop) Create(ctx context.Context, r record.Record) error {
 	return l.order(ctx, order{what: create, record: r})
 }
@@ -67,6 +68,12 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 	case create:
 		if v.Known != Absent {
 			return ErrStale
+		}
+		// Its holder may be in force and not know yet that the record was removed (SAFETY D12). Only the first claim of a database, where
+		// nothing was ever seen, takes the place of nobody.
+		first := o.record.Bootstrap != nil && o.record.SystemID == "" && !v.Seen
+		if rest := v.Vacant(l.now()); rest > 0 && !first {
+			return fmt.Errorf("create the record: there has been none for less than %s: %w", v.AbsentWait, ErrStale)
 		}
 		next := l.stamp(o.record)
 		base := l.now()

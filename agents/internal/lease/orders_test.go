@@ -109,7 +109,7 @@ func TestTake(t *testing.T) {
 }
 
 func TestCreate(t *testing.T) {
-	claim := order{what: create, record: recordOf(me, 1)}
+	claim := order{what: create, record: firstClaim()}
 	t.Run("absent", func(t *testing.T) {
 		r := newRig(t, Options{})
 		r.turn(t.Context())

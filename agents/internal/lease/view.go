@@ -50,6 +50,12 @@ type View struct {
 	Answered boottime.Instant
 	// Seen: this process has seen a record at some time, so an absent one was removed.
 	Seen bool
+	// AbsentSince is when the store first answered that there is no record, in an unbroken row of such answers; zero: its last answer was
+	// another one, or none came.
+	AbsentSince boottime.Instant
+	// AbsentWait is how long the record must be absent before it is created in the place of one that was removed: by then a holder that
+	// is in force has written it again, or its right has ended.
+	AbsentWait time.Duration
 	// Problem is why the last request failed; empty if it did not.
 	Problem string
 	// Failures counts renewals that were not confirmed.
@@ -68,6 +74,16 @@ func (v View) Unchanged(now boottime.Instant) time.Duration {
 		return 0
 	}
 	return now.Sub(v.Since)
+}
+
+// Vacant returns how long the record must still be absent before it may be created in the place of a removed one; zero: it may be.
+func (v View) Vacant(now boottime.Instant) time.Duration {
+	switch {
+	case v.Known != Absent || v.AbsentSince == 0:
+		return v.AbsentWait
+	default:
+		return max(0, v.AbsentWait-now.Sub(v.AbsentSince))
+	}
 }
 
 // Expired reports whether another member may take the record over at now.
