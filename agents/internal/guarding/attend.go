@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
@@ -162,6 +163,13 @@ func (g *Guard) follow(ctx context.Context, l *life, to grant.Grant) {
 	}
 	g.sources.due = false
 	l.granted = to
+	// A Secret that is wrong shows nowhere else: the server goes on with the keys of before.
+	if notes := strings.Join(result.Notes, "; "); notes != l.noted {
+		l.noted = notes
+		if notes != "" {
+			g.log.Warn("configuration is not all as asked for", "reason", notes)
+		}
+	}
 	if len(result.Changed) > 0 || result.KeysChanged {
 		l.reload = true
 		g.log.Info("configuration changed", "files", result.Changed, "keys", result.KeysChanged, "seq", to.Seq)

@@ -36,6 +36,7 @@ type life struct {
 	before    uint32           // the newest timeline with a history, before the promotion
 	began     string           // why it was started as what it is
 	why       string           // why it is to end
+	noted     string           // what was last said of the configuration
 }
 
 // idle waits, with no server, until one is started. It returns nil when the container is to end.
