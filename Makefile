@@ -44,7 +44,6 @@ lab: deps ## build bin/lab and the Kubernetes it runs (about 10 minutes the firs
 
 images: deps ## build all images, with docker, podman or buildah (`make images push REGISTRY=…` pushes them too)
 	$(NICE) go run -C images/build . build all
-	$(NICE) go run -C images/build . rootfs
 
 push: images ## push the images to REGISTRY
 	$(NICE) go run -C images/build . push --registry $(REGISTRY) all
@@ -65,7 +64,7 @@ $(GOLANGCI):
 	@echo "building golangci-lint $(GOLANGCI_VERSION) (about a minute, once)"
 	GOBIN=$(dir $@) $(NICE) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 
-lint: $(GOLANGCI) ## golangci-lint over every module
+lint: $(GOLANGCI) ## golangci-lint over every module (waits for another run of it)
 	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(NICE) $(GOLANGCI) run --allow-serial-runners --config $(CURDIR)/.golangci.yml ./...); done
 
 unit: ## unit tests over every module, with real PostgreSQL servers (needs root and `make images` once)
@@ -76,6 +75,9 @@ unit: ## unit tests over every module, with real PostgreSQL servers (needs root 
 
 charts: ## rendered charts, refusals, schema
 	cd test && $(NICE) go test -timeout 10m ./charts/...
+
+golden: ## render the chart's examples anew, to be read in review
+	cd test && $(NICE) go test -count=1 ./charts/... -update
 
 .PHONY: vuln
 vuln: ## govulncheck over every module, where its database can be reached
