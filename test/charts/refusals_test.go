@@ -28,7 +28,11 @@ func TestWhatCannotWorkIsRefusedWithASentence(t *testing.T) {
 		"lease_fences_too_late":   {"lease: {duration: 8s, fenceAfter: 6s, stopTime: 1s}", "more than 0.8 of lease.duration (8s), so a new primary could begin before the old one is dead: raise the duration to 8750ms"},
 		"lease_by_a_millisecond":  {"lease: {duration: 10s, fenceAfter: 7s, stopTime: 1001ms}", "raise the duration to 10002ms"},
 		"lease_renewed_seldom":    {"lease: {duration: 60s, fenceAfter: 30s, renewEvery: 2s}", "1s is the most"},
-		"lease_no_second_renewal": {"lease: {fenceAfter: 1500ms}", "no room for one missed renewal"},
+		"lease_no_third_renewal":  {"lease: {fenceAfter: 2999ms}", "no room for two missed renewals"},
+		"lease_of_no_length":      {"lease: {duration: 1999ms, fenceAfter: 1s, stopTime: 100ms, renewEvery: 100ms}", "lease.duration is 1999ms: it must be at least 2s"},
+		"lease_fences_at_once":    {"lease: {fenceAfter: 999ms, renewEvery: 100ms}", "lease.fenceAfter is 999ms: it must be at least 1s"},
+		"lease_stops_too_soon":    {"lease: {stopTime: 99ms}", "lease.stopTime is 99ms: it must be at least 100ms"},
+		"lease_renewed_too_often": {"lease: {renewEvery: 99ms}", "lease.renewEvery is 99ms: it must be at least 100ms"},
 		"lease_stops_in_no_time":  {"lease: {stopTime: 0s}", "every time must be more than zero"},
 
 		"version_too_old":       {"postgresql: {version: 14}", "postgresql.version is 14: 15, 16, 17 and 18 are supported"},
@@ -100,18 +104,20 @@ func TestAllProblemsAreToldAtOnce(t *testing.T) {
 // TestWhatLooksWrongAndWorks is the other side of each limit above.
 func TestWhatLooksWrongAndWorks(t *testing.T) {
 	cases := map[string]string{
-		"lease_exactly_at_the_limit":    "lease: {duration: 10s, fenceAfter: 7s, stopTime: 1s}",
-		"hba_names_trust":               "postgresql: {hba: ['hostssl trust_db trusted all scram-sha-256 # no trust']}",
-		"walsenders_exactly_enough":     "postgresql: {parameters: {max_wal_senders: 9}}",
-		"one_site_generated":            "site: leo\nsites: {leo: {host: 198.51.100.1}}",
-		"generated_cert_manager_alone":  "tls: {mode: certManager}",
-		"version_as_text":               "postgresql: {version: '18'}",
-		"pgpools_exactly_fit":           "replicas: 0\npgpool: {replicas: 1, children: 97}\npostgresql: {parameters: {max_connections: 100}}",
-		"many_replicas_without_pgpool":  "replicas: 9\npgpool: {enabled: false}",
-		"cache_of_one_pgpool":           "pgpool: {replicas: 1, cache: {enabled: true}}",
-		"no_databases_and_no_users":     "databases: {app: null}\nusers: {app: null}",
-		"node_port":                     "service: {rw: {type: NodePort, nodePort: 30432}}",
-		"slug_of_capitals_cannot_clash": "users: {a_b: {}, ab: {}}",
+		"lease_exactly_at_the_limit":     "lease: {duration: 10s, fenceAfter: 7s, stopTime: 1s}",
+		"lease_fences_as_soon_as_it_may": "lease: {fenceAfter: 3s}",
+		"lease_shortest":                 "lease: {duration: 2s, fenceAfter: 1s, stopTime: 100ms, renewEvery: 100ms}",
+		"hba_names_trust":                "postgresql: {hba: ['hostssl trust_db trusted all scram-sha-256 # no trust']}",
+		"walsenders_exactly_enough":      "postgresql: {parameters: {max_wal_senders: 9}}",
+		"one_site_generated":             "site: leo\nsites: {leo: {host: 198.51.100.1}}",
+		"generated_cert_manager_alone":   "tls: {mode: certManager}",
+		"version_as_text":                "postgresql: {version: '18'}",
+		"pgpools_exactly_fit":            "replicas: 0\npgpool: {replicas: 1, children: 97}\npostgresql: {parameters: {max_connections: 100}}",
+		"many_replicas_without_pgpool":   "replicas: 9\npgpool: {enabled: false}",
+		"cache_of_one_pgpool":            "pgpool: {replicas: 1, cache: {enabled: true}}",
+		"no_databases_and_no_users":      "databases: {app: null}\nusers: {app: null}",
+		"node_port":                      "service: {rw: {type: NodePort, nodePort: 30432}}",
+		"slug_of_capitals_cannot_clash":  "users: {a_b: {}, ab: {}}",
 	}
 	for name, values := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -71,8 +71,14 @@ lease.renewEvery is {{ $lease.renewEvery }}: a machine paused from outside may a
 {{- end }}
 {{- if or (le $renew 0) (le $stop 0) (le $fence 0) }}
 lease: every time must be more than zero
-{{- else if lt $fence (mul 2 $renew) }}
-lease.fenceAfter ({{ $lease.fenceAfter }}) leaves no room for one missed renewal (lease.renewEvery {{ $lease.renewEvery }}): it must be at least twice as long
+{{- else if lt $fence (mul 3 $renew) }}
+lease.fenceAfter ({{ $lease.fenceAfter }}) leaves no room for two missed renewals (lease.renewEvery {{ $lease.renewEvery }}): it must be at least three times as long
+{{- end }}
+{{- range $key, $least := dict "duration" "2s" "fenceAfter" "1s" "stopTime" "100ms" "renewEvery" "100ms" }}
+{{- $given := include "pgspan.milliseconds" (index $lease $key) | int }}
+{{- if and (gt $given 0) (lt $given (include "pgspan.milliseconds" $least | int)) }}
+lease.{{ $key }} is {{ index $lease $key }}: it must be at least {{ $least }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
