@@ -17,11 +17,12 @@ table() {
 	for i in "${!parts[@]}"; do printf '%8d  %-7s %s\n' "${seconds[$i]}" "${results[$i]}" "${parts[$i]}"; done
 }
 whole() {
+	# Unit tests use the lab's API server and the images' file systems.
 	part "deps" make -s deps &&
 		part "agents" make -s agents &&
+		part "lab" make -s lab &&
 		part "images" make -s images &&
 		part "check" make -s check &&
-		part "lab" make -s lab &&
 		part "end to end" make -s e2e
 }
 whole
