@@ -128,7 +128,7 @@ func awaited(f Facts) *Plan {
 		return wait("keeper has not written a grant yet")
 	case g.Holder.Pod != f.Me.Pod || g.Holder.Boot != f.Me.Boot:
 		return wait("the grant is for another pod or another boot of the node (pod %s)", g.Holder.Pod)
-	case g.Holder.Member == "" && !(unrecorded(g) && f.Noted):
+	case g.Holder.Member == "" && (!unrecorded(g) || !f.Noted):
 		return wait("the grant does not say which member this is")
 	case !g.Valid(f.Me, f.Now):
 		return wait("the grant to be primary has run out")
