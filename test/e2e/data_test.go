@@ -109,10 +109,16 @@ func dataWithoutLease(t *testing.T, ctx context.Context) {
 	}
 	pg15.scale(t, ctx, "primary", 1)
 	pg15.scale(t, ctx, "replica", 1)
-	pg15.says(t, ctx, pg15.pod("primary-0"), "keeper", "bootstrap.adopt")
-	pg15.says(t, ctx, pg15.pod("replica-0"), "keeper", "bootstrap.adopt")
+	words := "set the value bootstrap.adopt to "
+	pg15.says(t, ctx, pg15.pod("primary-0"), "keeper", words+pg15.pod("primary-0")+"@")
+	pg15.says(t, ctx, pg15.pod("replica-0"), "keeper", words+pg15.pod("replica-0")+"@")
+	log, err := pg15.logs(ctx, pg15.pod("primary-0"), "keeper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	adopt, _, _ := strings.Cut(log[strings.LastIndex(log, words)+len(words):], " ")
 
-	pg15.install(t, ctx, map[string]string{"bootstrap.adopt": pg15.pod("primary-0")})
+	pg15.install(t, ctx, map[string]string{"bootstrap.adopt": adopt})
 	pg15.deletePods(t, ctx, pg15.databaseSelector()) // OnDelete: the value reaches the pods with their next life
 	pg15.ready(t, ctx, 2)
 	pg15.eventually(t, ctx, pg15.pod("primary-0"), "select pg_is_in_recovery()", "f")

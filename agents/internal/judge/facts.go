@@ -23,7 +23,7 @@ type Facts struct {
 	Port int
 	// BornPrimary: an empty volume of this pod may become the first primary.
 	BornPrimary bool
-	// Adopt is the pod that a person has named to lead when there is data and no record.
+	// Adopt is a person's word for when there is data and no record: <pod>@<epoch>, who is to lead unless there has been a newer epoch.
 	Adopt string
 	// Lease is the name of the record's object, for sentences.
 	Lease, Namespace string
@@ -57,6 +57,10 @@ type Store struct {
 	Silent time.Duration
 	// Mine: this incarnation wrote Record; InForce: and its grant has not run out.
 	Mine, InForce bool
+	// Seen: this process has seen a record, so an absent one was removed. Vacant is how long it must still be absent before one is created in
+	// its place, of AbsentWait altogether.
+	Seen               bool
+	Vacant, AbsentWait time.Duration
 	// Expired: seen unchanged for the recorded duration by this process (rule 4).
 	Expired bool
 }

@@ -18,7 +18,8 @@ func holder(f Facts) Verdict {
 		return keepOr(f, wait("the volume has not been inspected yet"))
 	}
 	if f.copied(v) {
-		return keepOr(f, person(fmt.Sprintf("the volume is a copy of member %s's: it cannot take that member's place; give this pod an empty volume", v.Noted)))
+		return keepOr(f, person(fmt.Sprintf("the volume is a copy of member %s's: it cannot take that member's place; "+
+			"give this pod the volume that was made for its claim, and keep this one until its original is known to be whole", v.Noted)))
 	}
 	if why := f.foreign(v); why != "" {
 		return keepOr(f, person(why))
@@ -117,7 +118,7 @@ func holdsFinal(r record.Record, v grant.Volume) bool {
 // takeOver begins the next epoch on a newly reserved timeline.
 func takeOver(f Facts, v grant.Volume, why string) Verdict {
 	r := f.Store.Record
-	n := next(f, r, r.Epoch, v.Timeline, v.PrimaryLine)
+	n := next(f, r, r.Epoch, append(f.lines(r.SystemID), v.Timeline, v.PrimaryLine)...)
 	if v.Empty {
 		// A claim that is resumed before there was any data: initdb makes timeline 1, of a system id that nobody has seen.
 		n.Timeline = 1

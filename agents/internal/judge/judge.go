@@ -119,7 +119,7 @@ func (f Facts) foreign(v grant.Volume) string {
 	switch {
 	case v.SystemID != "" && r.SystemID != "" && v.SystemID != r.SystemID:
 		return fmt.Sprintf("the volume holds another database (system id %s) than the record in lease %s (system id %s): nothing is changed; "+
-			"give this pod an empty volume, or remove the lease if the record is the wrong one", v.SystemID, f.Lease, r.SystemID)
+			"keep the volume and find out which of the two is the right one; remove the lease if it is the volume's", v.SystemID, f.Lease, r.SystemID)
 	case v.HighestEpoch.Compare(r.Epoch) > 0 && (v.SystemID == r.SystemID || r.SystemID == ""):
 		return fmt.Sprintf("the record in lease %s is of epoch %s and this volume has seen epoch %s: the lease was set back or copied; nobody leads "+
 			"by it; delete the lease and set bootstrap.adopt to the pod that is to lead", f.Lease, r.Epoch, v.HighestEpoch) // D12
@@ -139,12 +139,17 @@ func follower(f Facts) Verdict {
 	if lost, sentence := allLost(f); lost {
 		return person(sentence)
 	}
+	if looked && r.SystemID == "" && f.volumeGone(r.Holder.Member) {
+		return person(abandoned(f, v))
+	}
 	leader, named := r.Leader()
 	switch {
 	case !named:
 		return wait(fmt.Sprintf("the record of epoch %s does not list its own leader yet", r.Epoch))
 	case r.SystemID == "":
 		return wait(fmt.Sprintf("%s is creating the database", leader.Pod))
+	case !r.Listed(f.Me.Member) && f.volumeGone(r.Holder.Member):
+		return person(fmt.Sprintf("%s leads and has not listed this member; %s", leader.Pod, goneSentence(f)))
 	case !r.Listed(f.Me.Member):
 		// A member that is not listed has no slot and may be a copy (D26).
 		return wait(fmt.Sprintf("%s, which leads, has not listed this member yet", leader.Pod))
@@ -155,11 +160,25 @@ func follower(f Facts) Verdict {
 	out.Grant.Slot, out.Grant.SyncName = SlotName(f.Me.Member), SlotName(f.Me.Member)
 	out.Grant.MayClone = true
 	if f.volumeGone(r.Holder.Member) {
-		out.Reason += "; its volume is gone, and nobody else takes over in this release: restore the volume, or delete the lease " +
-			f.Lease + " and set bootstrap.adopt to the pod that is to lead"
+		out.Reason += "; " + goneSentence(f)
 		out.Person = true
 	}
 	return out
+}
+
+func goneSentence(f Facts) string {
+	return "its volume is gone, and nobody else takes over in this release: restore the volume, or delete the lease " + f.Lease +
+		": what to set bootstrap.adopt to is told then"
+}
+
+// abandoned is the sentence for a claim to create the database whose own volume is gone: nobody can resume it (rule 19).
+func abandoned(f Facts, v grant.Volume) string {
+	what := "nothing was stored under it"
+	if traces := f.traces(); !v.Empty || len(traces) > 0 {
+		what = fmt.Sprintf("volumes of the release (%s) hold or held a database, which stays: what to set bootstrap.adopt to is told then", strings.Join(traces, ", "))
+	}
+	return fmt.Sprintf("the record in lease %s is member %s's claim to create the database, and that member's volume is gone; %s: "+
+		"kubectl -n %s delete lease %s", f.Lease, f.Store.Record.Holder.Member, what, f.Namespace, f.Lease)
 }
 
 // volumeGone reports whether the API lists the release's volumes and member's is not among them.

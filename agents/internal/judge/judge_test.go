@@ -142,7 +142,11 @@ func TestWithoutTheAPI(t *testing.T) {
 func TestWithoutARecord(t *testing.T) {
 	check(t, map[string]row{
 		"first_primary_claims": {fresh(), nil, want{role: grant.Wait, do: Create, epoch: at(1), line: 1, says: "claiming"}},
-		"empty_replica_waits":  {fresh(), func(f *Facts) { f.BornPrimary = false }, want{role: grant.Wait, says: "first primary"}},
+		"claim_waits_when_a_lease_was_removed": {fresh(), func(f *Facts) { f.Store.Seen, f.Store.Vacant, f.Store.AbsentWait = true, time.Second, 8*time.Second },
+			want{role: grant.Wait, says: "less than 8s ago"}},
+		"claim_of_a_new_release_does_not_wait": {fresh(), func(f *Facts) { f.Store.Vacant, f.Store.AbsentWait = 8*time.Second, 8*time.Second },
+			want{role: grant.Wait, do: Create, epoch: at(1), line: 1}},
+		"empty_replica_waits": {fresh(), func(f *Facts) { f.BornPrimary = false }, want{role: grant.Wait, says: "first primary"}},
 		"unheard_api_is_not_an_empty_release": {fresh(), func(f *Facts) { f.Others = Others{} },
 			want{role: grant.Wait, says: "not known yet"}},
 		"uninspected_volume_is_not_empty": {fresh(), func(f *Facts) { f.Local.State.Volume = nil }, want{role: grant.Wait, says: "inspected"}},
@@ -152,29 +156,30 @@ func TestWithoutARecord(t *testing.T) {
 			want{role: grant.Wait, person: true, says: "bootstrap.adopt"}},
 		"unmarked_claim_with_data_stops_initdb": {fresh(), func(f *Facts) { f.Others.WithData = []string{"a-replica-0"} },
 			want{role: grant.Wait, person: true, says: "a-replica-0"}},
-		"adoption_by_another_is_waited_for": {fresh(), func(f *Facts) { f.Others.Volumes[1].SystemID, f.Adopt = systemID, "a-replica-0" },
-			want{role: grant.Wait, says: "waiting for it"}},
-		"data_without_a_lease_is_told": {base(), nil, want{role: grant.Wait, person: true, says: "set the value bootstrap.adopt to a-primary-0"}},
-		"adopted_member_claims":        {base(), func(f *Facts) { f.Adopt = f.Pod }, want{role: grant.Wait, do: Create, epoch: at(4), line: 4}},
-		"adoption_is_above_every_noted_epoch": {base(), func(f *Facts) {
-			f.Adopt, f.Others.Volumes[1].Epoch, f.Others.Volumes[1].Timeline = f.Pod, at(8), 11
-		}, want{role: grant.Wait, do: Create, epoch: at(9), line: 12}},
-		"foreign_database_does_not_raise_epochs": {base(), func(f *Facts) {
-			f.Adopt, f.Others.Volumes[1] = f.Pod, Volume{Member: "pvc-b", Pod: "a-replica-0", SystemID: "1", Epoch: at(80), Timeline: 90}
-		}, want{role: grant.Wait, do: Create, epoch: at(4), line: 4}},
-		"data_that_never_had_an_epoch": {base(), func(f *Facts) {
-			f.Adopt, f.Local.State.Volume = f.Pod, &grant.Volume{SystemID: systemID, Timeline: 7}
-			f.Others.Volumes = f.Others.Volumes[:1]
-			f.Others.Volumes[0].Epoch, f.Others.Volumes[0].Timeline = epoch.Epoch{}, 0
-		}, want{role: grant.Wait, do: Create, epoch: at(1), line: 8}},
-		"copy_is_not_adopted": {base(), func(f *Facts) { f.Adopt, f.Local.State.Volume.Noted = f.Pod, "pvc-z" },
-			want{role: grant.Wait, person: true, says: "copy"}},
-		"another_is_adopted":      {base(), func(f *Facts) { f.Adopt = "a-replica-0" }, want{role: grant.Wait, says: "waiting for it"}},
-		"removed_under_a_leader":  {base(), func(f *Facts) { f.Store.InForce = true }, want{says: "written again"}},
-		"broken_record_is_no_end": {base(), func(f *Facts) { f.Store.Known = Broken }, want{role: grant.Wait, person: true, says: "cannot be understood"}},
+		"data_without_a_lease_is_told": {base(), nil, want{role: grant.Wait, person: true, says: "set the value bootstrap.adopt to a-primary-0@1.3 and"}},
+		"removed_under_a_leader":       {base(), func(f *Facts) { f.Store.InForce = true }, want{says: "written again"}},
+		"broken_record_is_no_end":      {base(), func(f *Facts) { f.Store.Known = Broken }, want{role: grant.Wait, person: true, says: "cannot be understood"}},
 		"broken_record_under_a_leader": {base(), func(f *Facts) { f.Store.Known, f.Store.InForce = Broken, true },
 			want{says: "cannot be understood"}},
 	})
+}
+
+// What people are told must never cost the only copy.
+func TestNobodyIsToldToGiveAwayAVolume(t *testing.T) {
+	for name, v := range map[string]Verdict{
+		"copy":    Judge(with(held(early), func(f *Facts) { f.Store.Expired, f.Local.State.Volume.Noted = true, "pvc-z" })),
+		"foreign": Judge(with(held(early), func(f *Facts) { f.Store.Expired, f.Local.State.Volume.SystemID = true, "1" })),
+		"traces":  Judge(with(fresh(), func(f *Facts) { f.Others.Volumes[1].SystemID = systemID })),
+	} {
+		if !v.Person || strings.Contains(v.Reason, "empty volume") || strings.Contains(v.Reason, "delete the old volume") {
+			t.Errorf("%s: %q", name, v.Reason)
+		}
+	}
+}
+
+func with(f Facts, change func(*Facts)) Facts {
+	change(&f)
+	return f
 }
 
 func TestHolder(t *testing.T) {
@@ -248,6 +253,11 @@ func TestReturningHolder(t *testing.T) {
 		"crashed_server_takes_over":     {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.State.Volume.Checkpoint = "0/4000000" }, want{role: grant.Wait, do: Take, epoch: at(4), line: 4}},
 		"timeline_above_the_volumes_own": {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.State.Volume.Timeline = 6 },
 			want{role: grant.Wait, do: Take, epoch: at(4), line: 7}},
+		"timeline_above_that_of_a_replica_promoted_by_hand": {held(early), func(f *Facts) { f.Store.Expired = true; f.Others.Volumes[1].Timeline = 7 },
+			want{role: grant.Wait, do: Take, epoch: at(4), line: 8}},
+		"timelines_of_another_database_do_not_count": {held(early), func(f *Facts) {
+			f.Store.Expired, f.Others.Volumes[1].SystemID, f.Others.Volumes[1].Timeline = true, "1", 7
+		}, want{role: grant.Wait, do: Take, epoch: at(4), line: 4}},
 		"timeline_above_an_interrupted_promotion": {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.State.Volume.PrimaryLine = 5 },
 			want{role: grant.Wait, do: Take, epoch: at(4), line: 6}},
 		"locked_volume_waits":       {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.State.Phase = grant.Locking }, want{role: grant.Wait, says: "locked"}},
@@ -272,6 +282,14 @@ func TestReturningHolder(t *testing.T) {
 	})
 }
 
+// abandonedClaim: the first install failed, its claims were deleted and it was installed again. The lease outlives an uninstall.
+func abandonedClaim(f *Facts) {
+	r := recordOf(grant.Incarnation{Member: "pvc-gone", Pod: "x", Boot: "y"})
+	r.SystemID, r.Epoch, r.Timeline, r.Bootstrap = "", firstEpoch, 1, &record.Bootstrap{Member: "pvc-gone"}
+	r.Members = []record.Member{{ID: "pvc-gone", Pod: "a-primary-0"}}
+	f.Store = Store{Known: Present, Record: r, Expired: true}
+}
+
 func TestFollower(t *testing.T) {
 	check(t, map[string]row{
 		"streams_from_the_recorded_leader": {held(other), nil, want{role: grant.Replica, epoch: at(3), line: 3, says: "a-replica-0 leads"}},
@@ -284,7 +302,17 @@ func TestFollower(t *testing.T) {
 		"database_is_being_created":              {held(other), func(f *Facts) { f.Store.Record.SystemID = ""; f.Local.State.Volume = &grant.Volume{Empty: true} }, want{role: grant.Wait, says: "creating"}},
 		"foreign_data":                           {held(other), func(f *Facts) { f.Local.State.Volume.SystemID = "1" }, want{role: grant.Wait, person: true, says: "another database"}},
 		"store_was_set_back":                     {held(other), func(f *Facts) { f.Local.State.Volume.HighestEpoch = at(4) }, want{role: grant.Wait, person: true, says: "set back"}},
-		"leaders_volume_is_gone":                 {held(other), func(f *Facts) { f.Others.Volumes = f.Others.Volumes[:1] }, want{role: grant.Replica, person: true, says: "its volume is gone"}},
+		"restored_namespace_of_which_the_leaders_claim_is_another": {held(grant.Incarnation{Member: "old-pvc-b", Pod: "x", Boot: "y"}), func(f *Facts) {
+			f.Store.Record.Members = []record.Member{{ID: "old-pvc-a", Pod: "a-primary-0"}, {ID: "old-pvc-b", Pod: "a-replica-0"}}
+		}, want{role: grant.Wait, person: true, says: "its volume is gone"}},
+		"claim_whose_volume_is_gone": {fresh(), abandonedClaim, want{role: grant.Wait, person: true, says: "kubectl -n ns delete lease a"}},
+		"claim_whose_volume_is_gone_beside_data": {fresh(), func(f *Facts) {
+			abandonedClaim(f)
+			f.Others.Volumes[1].SystemID = systemID
+		}, want{role: grant.Wait, person: true, says: "(a-replica-0) hold or held a database"}},
+		"claim_while_the_volumes_are_not_known": {fresh(), func(f *Facts) { abandonedClaim(f); f.Others.Known = false },
+			want{role: grant.Wait, says: "is creating the database"}},
+		"leaders_volume_is_gone": {held(other), func(f *Facts) { f.Others.Volumes = f.Others.Volumes[:1] }, want{role: grant.Replica, person: true, says: "its volume is gone"}},
 		"all_volumes_empty_is_told": {held(grant.Incarnation{Member: "pvc-gone", Pod: "x", Boot: "y"}), func(f *Facts) {
 			f.Local.State.Volume, f.Others = fresh().Local.State.Volume, fresh().Others
 		}, want{role: grant.Wait, person: true, says: "delete lease a"}},

@@ -80,7 +80,7 @@ func TestNoCombinationGrantsWithoutARecordInForce(t *testing.T) {
 					f.Store.InForce = f.Store.Mine && on(3)
 					f.Store.Record.Released = on(4) && !f.Store.Mine
 					if on(5) {
-						f.Adopt = f.Pod
+						f.Adopt = f.Pod + "@1.3"
 					}
 					if on(6) {
 						f.Store.Silent = time.Hour

@@ -95,6 +95,7 @@ func (k *Keeper) facts() judge.Facts {
 	f.Store = judge.Store{
 		Known: knownOf(v.Known), Record: v.Record, Version: v.Version, Problem: v.Problem, Silent: now.Sub(answered),
 		Mine: v.Mine, InForce: v.InForce(now), Expired: v.Expired(now),
+		Seen: v.Seen, Vacant: v.Vacant(now), AbsentWait: v.AbsentWait,
 	}
 	f.Local.Previous, f.Local.PreviousInForce = k.issuer.previous(), k.issuer.inForce()
 	if n.state != nil {
