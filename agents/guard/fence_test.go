@@ -75,7 +75,7 @@ func (p *pod) dead() boottime.Instant {
 }
 
 func TestGrantThatRunsOutKillsABusyPrimary(t *testing.T) {
-	eachMajor(t, func(t *testing.T, major int) {
+	eachMajorAlone(t, func(t *testing.T, major int) {
 		p := running(t, major)
 		load := p.load(50)
 
@@ -83,14 +83,11 @@ func TestGrantThatRunsOutKillsABusyPrimary(t *testing.T) {
 		if left := deadline.Sub(boottime.Now()); left < fenceAfter-time.Second {
 			t.Fatalf("the last grant has only %v left: the test is too slow", left)
 		}
-		time.Sleep(deadline.Sub(boottime.Now()) - 200*time.Millisecond)
-		if len(p.servers()) == 0 {
-			t.Fatal("the server was killed before its grant had run out")
-		}
-		died := p.dead()
+		time.Sleep(deadline.Sub(boottime.Now()) - 500*time.Millisecond)
+		died := p.dead() // a kill before the end is seen half a second before it
 		load.done.Wait()
-		if late := died.Sub(deadline); late > stopBudget {
-			t.Errorf("dead %v after the end of the grant, want %v at most", late, stopBudget)
+		if late := died.Sub(deadline); late < 0 || late > stopBudget {
+			t.Errorf("dead %v after the end of the grant, want 0 to %v", late, stopBudget)
 		} else {
 			t.Logf("dead %v after the end of the grant, last acknowledgement %v after it", late, boottime.Instant(load.last.Load()).Sub(deadline))
 		}
@@ -153,7 +150,7 @@ func TestStandbyOutlivesItsKeeper(t *testing.T) {
 }
 
 func TestLockIsHeldUntilTheLastBackendIsGone(t *testing.T) {
-	eachMajor(t, func(t *testing.T, major int) {
+	eachMajorAlone(t, func(t *testing.T, major int) {
 		p := running(t, major)
 		load := p.load(3)
 		postmaster := p.postmaster()

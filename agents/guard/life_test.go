@@ -61,6 +61,7 @@ func TestShutdownThatHangsIsCutShortInTime(t *testing.T) {
 }
 
 func TestExitStatusOfTheServerIsPassedOn(t *testing.T) {
+	t.Parallel()
 	p := running(t, 17)
 	for _, proc := range p.servers() {
 		p.signal(proc.pid, syscall.SIGSTOP)

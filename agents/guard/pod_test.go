@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -319,11 +320,31 @@ func (p *pod) signal(pid int, sig syscall.Signal) {
 	}
 }
 
-// eachMajor runs a test on every major version that is supported.
+// eachMajor runs a test on every major version that is supported, several at once.
 func eachMajor(t *testing.T, test func(t *testing.T, major int)) {
+	eachMajorAlone(t, func(t *testing.T, major int) {
+		t.Parallel()
+		test(t, major)
+	})
+}
+
+// eachMajorAlone is eachMajor one after the other, for tests that measure time.
+func eachMajorAlone(t *testing.T, test func(t *testing.T, major int)) {
 	for _, major := range pgtest.Majors(t) {
 		t.Run(fmt.Sprint("PostgreSQL ", major), func(t *testing.T) { test(t, major) })
 	}
+}
+
+// TestMain lets three tests run at once, however few processors there are: they mostly wait. More would slow each other down until the
+// times that guard keeps are missed.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("3"); err != nil {
+			panic(err) // a number is a number
+		}
+	}
+	os.Exit(m.Run())
 }
 
 // eventually waits for a condition.

@@ -151,6 +151,7 @@ func TestStoppedPrimaryHasAShutdownCheckpointAndAFreeLock(t *testing.T) {
 
 // A shutdown can take longer than a grant. keeper gives it time by renewing the stop.
 func TestRenewedStopLetsASlowShutdownFinish(t *testing.T) {
+	t.Parallel()
 	p := running(t, 17)
 	checkpointer := p.titled("checkpointer")
 	p.signal(checkpointer, syscall.SIGSTOP)
@@ -168,6 +169,7 @@ func TestRenewedStopLetsASlowShutdownFinish(t *testing.T) {
 
 // The grant must have half its time left: a promotion cannot be taken back.
 func TestStaleGrantDoesNotPromote(t *testing.T) {
+	t.Parallel()
 	p := running(t, 17)
 	p.orderReplica(nil)
 	p.waitRunning(grant.Standby)
