@@ -4,12 +4,9 @@ package durable
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
 // WriteFile replaces path by content with exactly this mode.
@@ -85,17 +82,4 @@ func SyncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// SyncFileSystem writes out everything of the file system that holds dir.
-func SyncFileSystem(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		err = fmt.Errorf("sync file system of %s: %w", dir, err)
-		return errors.Join(err, d.Close())
-	}
-	return d.Close()
 }

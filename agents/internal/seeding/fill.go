@@ -24,9 +24,8 @@ const (
 	StepJournaled = "journaled" // the journal says what has begun
 	StepCleared   = "cleared"   // remains of an earlier try are gone
 	StepCopying   = "copying"   // the first part of a clone has arrived
-	StepMade      = "made"      // pgdata.new is whole
+	StepMade      = "made"      // pgdata.new is whole, and on disk: both programs sync every file of what they make
 	StepChecked   = "checked"   // it is the database that was meant
-	StepSynced    = "synced"    // it is on disk
 	StepComplete  = "complete"  // the journal says so
 	StepPlaced    = "placed"    // pgdata.new has become pgdata
 	StepNoted     = "noted"     // the volume notes what it is
@@ -36,12 +35,12 @@ const (
 
 // InitSteps and CloneSteps are the steps of either way to fill a volume.
 func InitSteps() []string {
-	return []string{StepLocked, StepJournaled, StepCleared, StepMade, StepChecked, StepSynced, StepComplete, StepPlaced, StepNoted, StepClosed, StepKept}
+	return []string{StepLocked, StepJournaled, StepCleared, StepMade, StepChecked, StepComplete, StepPlaced, StepNoted, StepClosed, StepKept}
 }
 
 // CloneSteps are the steps of a clone.
 func CloneSteps() []string {
-	return []string{StepLocked, StepJournaled, StepCleared, StepCopying, StepMade, StepChecked, StepSynced, StepComplete, StepPlaced, StepNoted, StepClosed, StepKept}
+	return []string{StepLocked, StepJournaled, StepCleared, StepCopying, StepMade, StepChecked, StepComplete, StepPlaced, StepNoted, StepClosed, StepKept}
 }
 
 // fill makes pgdata, or finishes what was interrupted. It gives up when the grant is withdrawn meanwhile.
@@ -81,10 +80,6 @@ func (s *seeder) fill(ctx context.Context, t task) error {
 		return err
 	}
 	s.step(StepChecked)
-	if err := durable.SyncFileSystem(s.paths.NewData()); err != nil {
-		return err
-	}
-	s.step(StepSynced)
 	entry.Stage = notes.Complete
 	if err := notes.WriteJournal(s.paths, entry); err != nil {
 		return err
