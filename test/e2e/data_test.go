@@ -131,6 +131,8 @@ func dataWithoutLease(t *testing.T, ctx context.Context) {
 func reinstalled(t *testing.T, ctx context.Context) {
 	small.install(t, ctx, nil)
 	small.ready(t, ctx, 1)
+	// A server is ready before its users are there.
+	small.eventually(t, ctx, small.pod("primary-0"), "select count(*) from pg_roles where rolname = 'app'", "1")
 	small.sql(t, ctx, small.pod("primary-0"), "create table kept (v int); insert into kept values (11); grant select on kept to app")
 	password, err := site.Secret(ctx, namespace, small.fullname+"-app-app")
 	if err != nil {

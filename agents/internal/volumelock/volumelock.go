@@ -165,8 +165,8 @@ func sign(f *os.File, me Holder) {
 	}
 	// Blanks make the name longer than any other, so that no rest of that one has to be cut off: where there is no room for a new block,
 	// the old one can still be written over.
-	text := append(b, bytes.Repeat([]byte{' '}, max(0, textLength-1-len(b)))...)
-	_, _ = f.WriteAt(append(text, '\n'), 0)
+	b = append(b, bytes.Repeat([]byte{' '}, max(0, textLength-1-len(b)))...)
+	_, _ = f.WriteAt(append(b, '\n'), 0)
 }
 
 const textLength = 1024
