@@ -79,6 +79,10 @@ charts: ## rendered charts, refusals, schema
 golden: ## render the chart's examples anew, to be read in review
 	cd test && $(NICE) go test -count=1 ./charts/... -update
 
+.PHONY: bench-seed
+bench-seed: ## speed of a clone against plain pg_basebackup, in turns, 0.5 to 4 GB (about an hour)
+	go test ./agents/seed -run '^$$' -bench Seed -benchtime 1x -timeout 2h
+
 .PHONY: vuln
 vuln: ## govulncheck over every module, where its database can be reached
 	@for m in $(MODULES); do (cd $$m && go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...); done
