@@ -62,8 +62,10 @@ type RefusedError struct{ Problems []string }
 
 func (e *RefusedError) Error() string { return strings.Join(e.Problems, "; ") }
 
-// All places the keys and writes the configuration. After an error the files in place are those of before, or some of them are new; the
-// server is not to be told to reload then.
+// All places the keys and writes the configuration. A Secret that is wrong (*keypair.Problem) does not stop a server that was started with
+// a good one, nor keep it from following another leader: the keys in place stay, and the rest is done. If that changed nothing, the
+// problem comes back as the error, together with the whole Result; if files did change, the server must be told of those, and the problem
+// is one of the Notes, until the next call. After any other error the server is not to be told to reload.
 func All(ctx context.Context, pod podenv.Pod, in Input) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
@@ -82,8 +84,9 @@ func All(ctx context.Context, pod podenv.Pod, in Input) (Result, error) {
 		return Result{}, &RefusedError{Problems: problems}
 	}
 	r := Result{CommandLine: out.CommandLine, Notes: append(notes, out.Notes...)}
-	if err := r.place(pod, time.Now()); err != nil {
-		return Result{}, err
+	wrong := r.place(pod, time.Now())
+	if wrong != nil && len(r.Keys.Certificates) == 0 {
+		return Result{}, wrong
 	}
 	for _, name := range slices.Sorted(maps.Keys(out.Files)) {
 		changed, err := write(filepath.Join(pod.Conf, name), out.Files[name])
@@ -94,10 +97,16 @@ func All(ctx context.Context, pod podenv.Pod, in Input) (Result, error) {
 			r.Changed = append(r.Changed, name)
 		}
 	}
+	if wrong != nil {
+		r.Notes = append(r.Notes, "keys of before stay in place, because those of the Secret are wrong: "+wrong.Error())
+		if len(r.Changed) == 0 {
+			return r, wrong
+		}
+	}
 	return r, nil
 }
 
-// place puts keys in place. A Secret that is wrong does not stop a server that was started with a good one: that set is kept.
+// place puts keys in place. If those of the Secret are wrong, the Result has the certificates that are in place, if they are good.
 func (r *Result) place(pod podenv.Pod, now time.Time) error {
 	placed, err := keys.Place(pod.TLS, pod.Keys, keys.Database(), now)
 	if err == nil {
@@ -108,13 +117,10 @@ func (r *Result) place(pod podenv.Pod, now time.Time) error {
 	if !errors.As(err, &wrong) {
 		return fmt.Errorf("derive keys: %w", err)
 	}
-	old, missing := keys.Read(pod.Keys, keys.Database(), now)
-	if missing != nil {
-		return err // in the words of who found it
+	if old, missing := keys.Read(pod.Keys, keys.Database(), now); missing == nil {
+		r.Keys = keys.Result{Certificates: old.Certificates()}
 	}
-	r.Keys = keys.Result{Certificates: old.Certificates()}
-	r.Notes = append(r.Notes, "keys of before stay in place, because those of the Secret are wrong: "+err.Error())
-	return nil
+	return err // in the words of who found it
 }
 
 func input(pod podenv.Pod, in Input, size int64) pgconf.Input {

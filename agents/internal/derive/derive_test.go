@@ -151,13 +151,23 @@ func TestWrongSecretLeavesTheGoodKeysInPlace(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(p.TLS, "server.key"), []byte("no key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := derived(t, p, replica())
-	after, err := os.ReadFile(filepath.Join(p.Keys, "server.key"))
-	if err != nil || string(after) != string(before) || r.KeysChanged || len(r.Keys.Certificates) == 0 {
-		t.Errorf("got %+v, %v", r, err)
+	var wrong *keypair.Problem
+	r, err := All(t.Context(), p, replica())
+	if !errors.As(err, &wrong) || !strings.Contains(err.Error(), "server.key") || len(r.CommandLine) == 0 || len(r.Keys.Certificates) == 0 || r.KeysChanged {
+		t.Errorf("got %+v, %v; want the problem and what is in place", r, err)
 	}
 	if !strings.Contains(strings.Join(r.Notes, "\n"), "server.key") {
 		t.Errorf("nothing is said about it: %v", r.Notes)
+	}
+	// Another leader is followed all the same.
+	in := replica()
+	in.Grant.Upstream.Host = "db-replica-0.db-members"
+	if r := derived(t, p, in); !slices.Equal(r.Changed, []string{pgconf.Upstream}) || !strings.Contains(strings.Join(r.Notes, "\n"), "server.key") {
+		t.Errorf("another leader: %+v", r)
+	}
+	after, err := os.ReadFile(filepath.Join(p.Keys, "server.key"))
+	if err != nil || string(after) != string(before) {
+		t.Errorf("the good key is gone: %v", err)
 	}
 }
 

@@ -37,9 +37,7 @@ func Conninfo(from grant.Upstream, keys, application string) string {
 		{"sslcert", filepath.Join(keys, "replication.crt")},
 		{"sslkey", filepath.Join(keys, "replication.key")},
 		{"ssl_min_protocol_version", "TLSv1.2"},
-		// What libpq would otherwise try first, or read from the home directory of an unknown user.
-		{"gssencmode", "disable"},
-		{"passfile", "/dev/null"},
+		{"gssencmode", "disable"}, // libpq would try it first
 		// A server that vanished with its node is noticed in about ten seconds.
 		{"connect_timeout", "10"},
 		{"keepalives", "1"},
