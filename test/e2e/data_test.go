@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -109,15 +110,18 @@ func dataWithoutLease(t *testing.T, ctx context.Context) {
 	}
 	pg15.scale(t, ctx, "primary", 1)
 	pg15.scale(t, ctx, "replica", 1)
-	words := "set the value bootstrap.adopt to "
-	pg15.says(t, ctx, pg15.pod("primary-0"), "keeper", words+pg15.pod("primary-0")+"@")
-	pg15.says(t, ctx, pg15.pod("replica-0"), "keeper", words+pg15.pod("replica-0")+"@")
+	for _, pod := range []string{pg15.pod("primary-0"), pg15.pod("replica-0")} {
+		pg15.says(t, ctx, pod, "keeper", "set the value bootstrap.adopt")
+		pg15.says(t, ctx, pod, "keeper", pod+"@")
+	}
 	log, err := pg15.logs(ctx, pg15.pod("primary-0"), "keeper")
 	if err != nil {
 		t.Fatal(err)
 	}
-	adopt, _, _ := strings.Cut(log[strings.LastIndex(log, words)+len(words):], " ")
-
+	adopt := regexp.MustCompile(regexp.QuoteMeta(pg15.pod("primary-0")) + `@\d+\.\d+`).FindString(log)
+	if adopt == "" {
+		t.Fatalf("keeper's log does not say in which words %s is adopted:\n%s", pg15.pod("primary-0"), log)
+	}
 	pg15.install(t, ctx, map[string]string{"bootstrap.adopt": adopt})
 	pg15.deletePods(t, ctx, pg15.databaseSelector()) // OnDelete: the value reaches the pods with their next life
 	pg15.ready(t, ctx, 2)
