@@ -39,9 +39,8 @@ func TestPromotionOpensTheGrantedTimeline(t *testing.T) {
 
 		p.orderPrimary(4, 5)
 		p.waitRunning(grant.Writable)
-		if got := p.timeline(); got != "5" {
-			t.Errorf("the server is on timeline %s, want 5", got)
-		}
+		// The control file names a new timeline only after the checkpoint that follows a promotion.
+		eventually(t, "the server is on timeline 5", func() bool { return p.timeline() == "5" })
 		if p.postmaster() != postmaster {
 			t.Errorf("the server was restarted")
 		}
@@ -70,9 +69,8 @@ func TestPromotionOpensTheGrantedTimeline(t *testing.T) {
 		p.start()
 		eventually(t, "a server of the new container", func() bool { return p.postmaster() != 0 })
 		p.waitRunning(grant.Writable)
-		if got := p.timeline(); got != "5" {
-			t.Errorf("after a restart the server is on timeline %s, want 5", got)
-		}
+		// The control file names a new timeline only after the checkpoint that follows a promotion.
+		eventually(t, "after a restart the server is on timeline 5", func() bool { return p.timeline() == "5" })
 	})
 }
 
@@ -87,9 +85,8 @@ func TestOnlyThePrimaryOfTheSameEpochStartsWithoutStandbySignal(t *testing.T) {
 	p.waitStopped()
 	p.orderPrimary(1, 1) // the very epoch it was primary in
 	p.waitRunning(grant.Writable)
-	if got := p.timeline(); got != "1" {
-		t.Errorf("the restart in the same epoch went to timeline %s", got)
-	}
+	// The control file names a new timeline only after the checkpoint that follows a promotion.
+	eventually(t, "the restart in the same epoch went to timeline 1", func() bool { return p.timeline() == "1" })
 
 	p.orderStop()
 	p.waitStopped()
@@ -105,9 +102,8 @@ func TestOnlyThePrimaryOfTheSameEpochStartsWithoutStandbySignal(t *testing.T) {
 	p.orderPrimary(2, 2) // a winner starts as a standby and is promoted
 	p.wait("starts as a standby", func(s grant.State) bool { return s.Server == grant.Standby })
 	p.waitRunning(grant.Writable)
-	if got := p.timeline(); got != "2" {
-		t.Errorf("the winner is on timeline %s, want 2", got)
-	}
+	// The control file names a new timeline only after the checkpoint that follows a promotion.
+	eventually(t, "the winner is on timeline 2", func() bool { return p.timeline() == "2" })
 	if p.hasSignal() {
 		t.Error("a primary has standby.signal")
 	}
@@ -120,9 +116,8 @@ func TestPrimaryOfANewEpochIsPromotedAgain(t *testing.T) {
 	p.wait("the new reign", func(s grant.State) bool {
 		return s.Phase == grant.Running && s.Server == grant.Writable && s.Volume != nil && s.Volume.PrimaryLine == 2
 	})
-	if got := p.timeline(); got != "2" {
-		t.Errorf("timeline is %s, want 2", got)
-	}
+	// The control file names a new timeline only after the checkpoint that follows a promotion.
+	eventually(t, "timeline is 2", func() bool { return p.timeline() == "2" })
 }
 
 func TestStoppedPrimaryHasAShutdownCheckpointAndAFreeLock(t *testing.T) {
@@ -255,9 +250,8 @@ func TestTimelineThatWasBegunIsNotTakenAgain(t *testing.T) {
 	}
 	p.orderPrimary(3, 3)
 	p.waitRunning(grant.Writable)
-	if got := p.timeline(); got != "3" {
-		t.Errorf("timeline is %s, want 3", got)
-	}
+	// The control file names a new timeline only after the checkpoint that follows a promotion.
+	eventually(t, "timeline is 3", func() bool { return p.timeline() == "3" })
 }
 
 // From the promote request on the server is a primary, whether or not it has opened yet: a promotion cannot be taken back.
@@ -280,7 +274,6 @@ func TestPromotionThatHangsIsFencedLikeAPrimary(t *testing.T) {
 	}
 	p.thaw()
 	p.waitRunning(grant.Writable)
-	if got := p.timeline(); got != "2" {
-		t.Errorf("timeline is %s, want 2", got)
-	}
+	// The control file names a new timeline only after the checkpoint that follows a promotion.
+	eventually(t, "timeline is 2", func() bool { return p.timeline() == "2" })
 }
