@@ -88,6 +88,9 @@ func All(ctx context.Context, pod podenv.Pod, in Input) (Result, error) {
 	if wrong != nil && len(r.Keys.Certificates) == 0 {
 		return Result{}, wrong
 	}
+	if err := os.MkdirAll(pod.Conf, 0o700); err != nil {
+		return Result{}, fmt.Errorf("derive configuration: %w", err)
+	}
 	for _, name := range slices.Sorted(maps.Keys(out.Files)) {
 		changed, err := write(filepath.Join(pod.Conf, name), out.Files[name])
 		if err != nil {

@@ -206,7 +206,7 @@ func TestRefusedSettingsChangeNothingAtAll(t *testing.T) {
 // A full or missing volume for configuration is no finding about the settings.
 func TestWhatCannotBeWrittenIsAnError(t *testing.T) {
 	p := pod(t)
-	p.Conf = filepath.Join(p.Conf, "gone")
+	p.Conf = filepath.Join(p.TLS, "ca.crt") // a file
 	_, err := All(t.Context(), p, replica())
 	var refused *RefusedError
 	if err == nil || errors.As(err, &refused) {
