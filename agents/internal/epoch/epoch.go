@@ -26,3 +26,21 @@ func (e Epoch) IsZero() bool { return e == Epoch{} }
 
 // String gives "site.local", for logs and status.
 func (e Epoch) String() string { return fmt.Sprintf("%d.%d", e.Site, e.Local) }
+
+// Version is one state of the record: its epoch, and how often it was written. The holder writes it all the time, so a later beat of one
+// epoch says that its leader lived. A member that has voted on one version streams again only by the word of a newer one (SAFETY rule 8).
+type Version struct {
+	Epoch Epoch  `json:"epoch"`
+	Beat  uint64 `json:"beat"`
+}
+
+// Newer reports whether v is newer than o.
+func (v Version) Newer(o Version) bool {
+	return cmp.Or(v.Epoch.Compare(o.Epoch), cmp.Compare(v.Beat, o.Beat)) > 0
+}
+
+// IsZero reports whether there is none.
+func (v Version) IsZero() bool { return v == Version{} }
+
+// String gives "site.local/beat", for logs and status.
+func (v Version) String() string { return fmt.Sprintf("%s/%d", v.Epoch, v.Beat) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
 // Format is the version of both files that this code writes. A reader leads by no file with a higher one (SAFETY D45).
@@ -63,6 +64,15 @@ type Grant struct {
 	// Epoch and Timeline are the record's. A primary writes on Timeline only; it was reserved by the same compare-and-set.
 	Epoch    epoch.Epoch `json:"epoch"`
 	Timeline uint32      `json:"timeline,omitempty"`
+	// Reign is the epoch's random name. Two reigns can have one number after the store was set back; they never have one name.
+	Reign string `json:"reign,omitempty"`
+	// Version is the record's state that this grant rests on. A volume that has voted on this one or a later one does not stream by it.
+	Version epoch.Version `json:"version,omitzero"`
+	// Vote asks a replica to take part in an election: to cut the stream, note Version on the volume, and only then to say where it is
+	// (SAFETY rule 8).
+	Vote bool `json:"vote,omitempty"`
+	// Lines tell how Timeline came about, so that a member can tell whether it has diverged. None: not known yet, or timeline 1.
+	Lines []timeline.Line `json:"lines,omitempty"`
 	// SystemID is the database's identity in the record; empty while the first primary has not reported it.
 	SystemID string `json:"systemID,omitempty"`
 	// Bootstrap says that the record holds a claim by this very member to create the database: initdb is allowed (SAFETY rule 19).
@@ -74,6 +84,10 @@ type Grant struct {
 	SyncName string `json:"syncName,omitempty"`
 	// MayClone allows an empty volume to be filled by a base backup from Upstream.
 	MayClone bool `json:"mayClone,omitempty"`
+	// MayRewind allows a member that has diverged to be brought back by pg_rewind, giving up at most MaxDiscard bytes of WAL past the
+	// fork (SAFETY rule 21).
+	MayRewind  bool  `json:"mayRewind,omitempty"`
+	MaxDiscard int64 `json:"maxDiscard,omitempty"`
 }
 
 // Validate reports a grant that no keeper of ours writes, so that guard never acts on a half-understood one.
@@ -89,6 +103,8 @@ func (g Grant) Validate() error {
 		return fmt.Errorf("grant to be primary has no deadline")
 	case g.Role == Primary && (g.Epoch.IsZero() || g.Timeline == 0):
 		return fmt.Errorf("grant to be primary has no epoch or no timeline")
+	case g.Vote && (g.Role != Replica || g.Upstream != nil || g.Version.IsZero()):
+		return fmt.Errorf("grant to vote is not a replica's without an upstream, or names no version of the record")
 	case g.Role != Primary && g.Role != Stop && g.Deadline != 0:
 		return fmt.Errorf("grant to be %s has a deadline: only a primary's grant ends", g.Role)
 	}

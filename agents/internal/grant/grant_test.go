@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -94,7 +95,7 @@ func TestFilesRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := Read(dir)
-	if err != nil || got != want {
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("Read = %+v, %v; want %+v", got, err, want)
 	}
 	if err := WriteState(dir, State{Writer: "guard", Phase: Running, Server: Writable, Volume: &Volume{SystemID: "7"}}); err != nil {

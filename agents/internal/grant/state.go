@@ -39,11 +39,13 @@ type Volume struct {
 	Major    int    `json:"major,omitempty"`
 	Timeline uint32 `json:"timeline,omitempty"`
 	// WasPrimary is the last epoch and timeline in which this directory was primary.
-	WasPrimary   epoch.Epoch `json:"wasPrimary"`
-	PrimaryLine  uint32      `json:"primaryLine,omitempty"`
-	ClusterState string      `json:"clusterState,omitempty"` // pg_controldata's "Database cluster state"
-	Checkpoint   string      `json:"checkpoint,omitempty"`   // LSN of the latest checkpoint
-	OpenJournal  string      `json:"openJournal,omitempty"`  // the interrupted step, if any
+	WasPrimary  epoch.Epoch `json:"wasPrimary"`
+	PrimaryLine uint32      `json:"primaryLine,omitempty"`
+	// PrimaryReign is the name of that epoch; empty: noted by a release that gave none.
+	PrimaryReign string `json:"primaryReign,omitempty"`
+	ClusterState string `json:"clusterState,omitempty"` // pg_controldata's "Database cluster state"
+	Checkpoint   string `json:"checkpoint,omitempty"`   // LSN of the latest checkpoint
+	OpenJournal  string `json:"openJournal,omitempty"`  // the interrupted step, if any
 	// HighestEpoch is the newest epoch this volume has ever seen (SAFETY D12).
 	HighestEpoch epoch.Epoch `json:"highestEpoch"`
 }
@@ -72,6 +74,10 @@ type State struct {
 	Volume  *Volume          `json:"volume,omitempty"`
 	Done    *Progress        `json:"progress,omitempty"`
 	LastPID int              `json:"postmaster,omitempty"`
+	// Vote is the version of the record that the volume notes and on which this server streams from nobody; zero: it does, or may.
+	Vote epoch.Version `json:"vote,omitzero"`
+	// Ending says that the container was told to end. The server goes on for a while, so that keeper can hand over (SAFETY D40).
+	Ending bool `json:"ending,omitempty"`
 	// KilledAll says that SIGKILL was sent to every process of the server after a grant ended (SAFETY D11).
 	KilledAll bool `json:"killedAll,omitempty"`
 	// StopSeconds is the longest measured time from the decision to fence until the lock was free.

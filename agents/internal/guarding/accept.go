@@ -25,6 +25,7 @@ func accept(g grant.Grant, me grant.Incarnation, seen uint64) (bool, string) {
 // Reign is the epoch and timeline that a server is, or was told to become, primary in. The zero Reign is a standby's.
 type Reign struct {
 	Epoch    epoch.Epoch
+	Name     string
 	Timeline uint32
 }
 
@@ -34,7 +35,7 @@ func (r Reign) IsZero() bool { return r == Reign{} }
 // String gives epoch and timeline for sentences.
 func (r Reign) String() string { return fmt.Sprintf("epoch %s on timeline %d", r.Epoch, r.Timeline) }
 
-func reignOf(g grant.Grant) Reign { return Reign{g.Epoch, g.Timeline} }
+func reignOf(g grant.Grant) Reign { return Reign{g.Epoch, g.Reign, g.Timeline} }
 
 // renewal returns the deadline that g gives a server that reigns in r. A grant for another epoch renews nothing, and neither does one of
 // another role, but for a Stop that says until when the shutdown may take.

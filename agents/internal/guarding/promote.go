@@ -92,7 +92,7 @@ func (g *Guard) ready(ctx context.Context, l *life, to grant.Grant) error {
 	if err := pgdata.ReserveTimelines(g.paths.Data(), own, to.Timeline); err != nil {
 		return err
 	}
-	note, err := notes.Update(g.paths, func(m *notes.Member) { m.Reign(to.Epoch, to.Timeline) })
+	note, err := notes.Update(g.paths, func(m *notes.Member) { m.Reign(to.Epoch, to.Reign, to.Timeline) })
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (g *Guard) promoted(l *life) {
 	g.report.Update(func(s *grant.State) {
 		if s.Volume != nil {
 			v := *s.Volume
-			v.WasPrimary, v.PrimaryLine, v.Timeline = l.reign.Epoch, l.reign.Timeline, l.reign.Timeline
+			v.WasPrimary, v.PrimaryReign, v.PrimaryLine, v.Timeline = l.reign.Epoch, l.reign.Name, l.reign.Timeline, l.reign.Timeline
 			s.Volume = &v
 		}
 	})

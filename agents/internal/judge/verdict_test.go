@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func TestReplicaGrant(t *testing.T) {
 	if g.Upstream == nil || *g.Upstream != up {
 		t.Fatalf("upstream: got %+v, want %+v", g.Upstream, up)
 	}
-	if g.Upstream = nil; g != want {
+	if g.Upstream = nil; !reflect.DeepEqual(g, want) {
 		t.Errorf("got %+v, want %+v", g, want)
 	}
 }

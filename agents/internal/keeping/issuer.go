@@ -2,9 +2,11 @@ package keeping
 
 import (
 	"log/slog"
+	"reflect"
 	"sync"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/lease"
 )
@@ -55,7 +57,7 @@ func (i *issuer) issue(g grant.Grant, me grant.Incarnation, fence bool, view fun
 	defer i.mu.Unlock()
 	now, v := i.now(), view()
 	switch {
-	case g.Role == grant.Primary && (!v.InForce(now) || v.Record.Epoch != g.Epoch || v.Record.Timeline != g.Timeline):
+	case g.Role == grant.Primary && (!v.InForce(now) || v.Record.Epoch != g.Epoch || v.Record.Reign != g.Reign || v.Record.Timeline != g.Timeline):
 		return nil // the lease has moved on since this was judged; the next verdict knows
 	case g.Role == grant.Primary:
 		g.Deadline = v.Deadline
@@ -118,10 +120,13 @@ func (i *issuer) write(g grant.Grant) error {
 	return nil
 }
 
-// same compares two grants except for sequence number and deadline.
+// same compares two grants except for what changes all the time: sequence number, deadline, and the record's version, unless that is
+// what is voted on.
 func same(a, b grant.Grant) bool {
-	up := a.Upstream == nil && b.Upstream == nil || a.Upstream != nil && b.Upstream != nil && *a.Upstream == *b.Upstream
-	a.Seq, b.Seq, a.Deadline, b.Deadline, a.Upstream, b.Upstream = 0, 0, 0, 0, nil, nil
+	a.Seq, b.Seq, a.Deadline, b.Deadline = 0, 0, 0, 0
 	a.Format, b.Format = 0, 0
-	return up && a == b
+	if !a.Vote {
+		a.Version, b.Version = epoch.Version{}, epoch.Version{}
+	}
+	return reflect.DeepEqual(a, b)
 }

@@ -37,8 +37,9 @@ type Entry struct {
 	Cause  string    `json:"cause"`
 	Since  time.Time `json:"since"`
 	Member string    `json:"member,omitempty"` // PVC UID for which the step was begun
-	// Epoch and Timeline are those of the grant the step was begun under.
+	// Epoch, its name, and Timeline are those of the grant the step was begun under.
 	Epoch    epoch.Epoch `json:"epoch"`
+	Reign    string      `json:"reign,omitempty"`
 	Timeline uint32      `json:"timeline,omitempty"`
 	From     string      `json:"from,omitempty"`     // whom a clone comes from
 	SystemID string      `json:"systemID,omitempty"` // what pgdata.new holds, once complete

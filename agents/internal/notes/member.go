@@ -28,6 +28,10 @@ type Member struct {
 	// Primary and PrimaryLine are the last epoch and timeline in which pgdata was primary, noted before it became so.
 	Primary     epoch.Epoch `json:"primary"`
 	PrimaryLine uint32      `json:"primaryLine,omitempty"`
+	// PrimaryReign is the name of Primary; empty: noted by a release that gave none.
+	PrimaryReign string `json:"primaryReign,omitempty"`
+	// Vote is the newest version of the record that this volume has voted on. It streams only by the word of a newer one (SAFETY rule 8).
+	Vote epoch.Version `json:"vote,omitzero"`
 	// Started is as what pgdata was last made ready to start. A standby that is found without standby.signal, although nothing here says
 	// that it became primary, was opened for writing by somebody else: pg_promote() by hand, for one.
 	Started Start `json:"started,omitempty"`
@@ -74,9 +78,9 @@ func (m *Member) See(e epoch.Epoch) bool {
 	return true
 }
 
-// Reign notes that pgdata becomes primary in e on timeline line. It must be on disk before that begins (SAFETY D20).
-func (m *Member) Reign(e epoch.Epoch, line uint32) {
-	m.Primary, m.PrimaryLine, m.Started = e, line, AsPrimary
+// Reign notes that pgdata becomes primary in e, which is called name, on timeline line. It must be on disk before that begins (SAFETY D20).
+func (m *Member) Reign(e epoch.Epoch, name string, line uint32) {
+	m.Primary, m.PrimaryReign, m.PrimaryLine, m.Started = e, name, line, AsPrimary
 	m.See(e)
 }
 

@@ -34,7 +34,7 @@ func TestMemberComesBack(t *testing.T) {
 	p := volume(t)
 	want, err := Update(p, func(m *Member) {
 		m.Member, m.SystemID, m.Major = "pvc-1", "7412", 17
-		m.Reign(epoch.Epoch{Site: 1, Local: 4}, 6)
+		m.Reign(epoch.Epoch{Site: 1, Local: 4}, "ab12", 6)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -188,7 +188,7 @@ func history(f Facts) *Plan {
 		return refuse("this member may hold writes that the others do not have: look at it before anything else; "+anew(f),
 			"the data directory is on timeline %d, newer than the record's %d", newest, g.Timeline)
 	}
-	if n.PrimaryLine == g.Timeline && n.Primary != g.Epoch {
+	if n.PrimaryLine == g.Timeline && (n.Primary != g.Epoch || n.PrimaryReign != g.Reign) {
 		return refuse("this member holds writes that the others do not have; "+anew(f),
 			"this volume was primary on timeline %d in epoch %s, and the record has given the same number to epoch %s: it has diverged",
 			g.Timeline, n.Primary, g.Epoch)

@@ -29,7 +29,7 @@ func TestAnotherPastIsRefusedWhateverItsNumbers(t *testing.T) {
 		}, Refuse, "without a grant"},
 		"opened_by_its_own_grant": {full, func(f *Facts) {
 			handPromoted(f)
-			f.Note.Reign(at(0, 4), 3)
+			f.Note.Reign(at(0, 4), "", 3)
 			f.Grant.Epoch, f.Grant.Timeline = at(0, 5), 4
 		}, Keep, ""},
 		"its_own_epoch_is_led_by_another":             {full, led, Refuse, "db-primary-0 leads that epoch: it has diverged"},

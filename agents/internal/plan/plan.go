@@ -90,6 +90,8 @@ func Writable(g grant.Grant, me grant.Incarnation, now boottime.Instant, note no
 		return false, "the volume does not note that it is the granted member's"
 	case note.Primary != g.Epoch:
 		return false, "the directory was last primary in epoch " + note.Primary.String() + ", granted is " + g.Epoch.String()
+	case note.PrimaryReign != g.Reign:
+		return false, "the directory was primary in another epoch of this number than granted: the record was set back"
 	case note.PrimaryLine != g.Timeline:
 		return false, "the directory was primary on another timeline of this epoch than granted"
 	case data.Control == nil:

@@ -13,6 +13,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
 // Format is the version that this code writes. A member never leads by a record with a higher one (SAFETY D45).
@@ -33,11 +34,18 @@ type Record struct {
 	Beat uint64 `json:"beat"`
 
 	Epoch epoch.Epoch `json:"epoch"`
+	// Reign is the epoch's random name. Two reigns can have one number after the store was set back; they never have one name.
+	Reign string `json:"reign,omitempty"`
 	// Timeline was reserved by the write that began Epoch (SAFETY rule 14).
 	Timeline uint32 `json:"timeline"`
-	// LSN is the leader's position when it last renewed.
-	LSN      lsn.LSN `json:"lsn"`
-	SystemID string  `json:"systemID,omitempty"`
+	// Lines tell how Timeline came about. They are those of the reign before until the leader has opened on Timeline; Opened says that it has.
+	Lines  []timeline.Line `json:"lines,omitempty"`
+	Opened bool            `json:"opened,omitempty"`
+	// LSN is how far the leader's WAL was on disk before it last renewed, or with Released, its end.
+	LSN lsn.LSN `json:"lsn"`
+	// Heir is the member that a released record is meant for; others leave it some time. Empty: nobody.
+	Heir     string `json:"heir,omitempty"`
+	SystemID string `json:"systemID,omitempty"`
 	// Bootstrap is the claim to create the database; gone once that is done (SAFETY rule 19).
 	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 	// Members are all who may ever lead. Only the holder changes the list.
@@ -131,6 +139,9 @@ func (r Record) Text() (string, error) {
 // MayLead reports whether this release understands the record well enough to lead by it.
 func (r Record) MayLead() bool { return r.Format <= Format }
 
+// Version orders the states of the record.
+func (r Record) Version() epoch.Version { return epoch.Version{Epoch: r.Epoch, Beat: r.Beat} }
+
 // HeldBy reports whether this very incarnation wrote the record and has not released it. The member's name or its volume alone is not enough: two
 // pods can have one name, and an earlier life of the same volume may still be running (SAFETY D2).
 func (r Record) HeldBy(me grant.Incarnation) bool { return !r.Released && r.Holder == me }
@@ -155,7 +166,7 @@ func (r Record) Leader() (Member, bool) { return r.Find(r.Holder.Member) }
 
 // Clone returns a copy that shares nothing that is ever changed.
 func (r Record) Clone() Record {
-	r.Members = slices.Clone(r.Members)
+	r.Members, r.Lines = slices.Clone(r.Members), slices.Clone(r.Lines)
 	if r.Bootstrap != nil {
 		b := *r.Bootstrap
 		r.Bootstrap = &b

@@ -56,7 +56,7 @@ func (s *seeder) fill(ctx context.Context, t task) error {
 
 	entry := notes.Entry{
 		Step: notes.StepInit, Stage: notes.Began, Cause: t.plan.Reason, Since: time.Now().UTC(),
-		Member: g.Holder.Member, Epoch: g.Epoch, Timeline: g.Timeline,
+		Member: g.Holder.Member, Epoch: g.Epoch, Reign: g.Reign, Timeline: g.Timeline,
 	}
 	if t.plan.Do == plan.Clone {
 		entry.Step, entry.From = notes.StepClone, g.Upstream.Name
@@ -168,7 +168,7 @@ func (s *seeder) place(entry notes.Entry) error {
 		m.See(entry.Epoch)
 		// initdb makes timeline 1. Where the record has reserved another one, the database becomes primary by a promotion.
 		if entry.Step == notes.StepInit && entry.Timeline == 1 {
-			m.Reign(entry.Epoch, entry.Timeline)
+			m.Reign(entry.Epoch, entry.Reign, entry.Timeline)
 		}
 	})
 	if err != nil {
