@@ -1,13 +1,14 @@
 package charts
 
 import (
-	corev1 "k8s.io/api/core/v1"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 )
 
@@ -18,14 +19,39 @@ func TestASetThatIsLiveKeepsItsTemplatesSize(t *testing.T) {
 	if size != "10Gi" {
 		t.Errorf("the template says %s: Kubernetes refuses the upgrade", size)
 	}
-	for _, want := range []string{`"storage":"20Gi"`, "delete statefulset demo-primary --cascade=orphan", "delete statefulset demo-replica --cascade=orphan"} {
-		if !strings.Contains(files["NOTES.txt"], want) {
-			t.Errorf("the notes do not say how the volumes grow: no %s", want)
-		}
+	if !strings.Contains(files["NOTES.txt"], "made with 10Gi. The primary's keeper lets them grow to 20Gi") {
+		t.Error("the notes do not say how the volumes grow")
 	}
-	if strings.Contains(release{live: applied(before)}.mustRender(t)["NOTES.txt"], "cascade") {
+	if strings.Contains(release{live: applied(before)}.mustRender(t)["NOTES.txt"], "lets them grow") {
 		t.Error("the notes speak of growing when nothing is to grow")
 	}
+	if got := volumeSize(t, objects(t, files)); got != "20Gi" {
+		t.Errorf("keeper is told %s", got)
+	}
+}
+
+// Argo CD and its like see no live set.
+func TestATemplatesSizeStaysWithoutACluster(t *testing.T) {
+	all := objects(t, release{values: "persistence: {size: 20Gi, templateSize: 10Gi}"}.mustRender(t))
+	size := named[*appsv1.StatefulSet](t, all, "demo-replica").Spec.VolumeClaimTemplates[0].Spec.Resources.Requests.Storage().String()
+	if size != "10Gi" || volumeSize(t, all) != "20Gi" {
+		t.Errorf("the template says %s, keeper is told %s", size, volumeSize(t, all))
+	}
+	if _, err := (release{values: "persistence: {size: 5Gi, templateSize: 10Gi}"}).render(t); err == nil || !strings.Contains(err.Error(), "cannot shrink") {
+		t.Errorf("a volume that would have to shrink: got %v", err)
+	}
+}
+
+// volumeSize is what keeper is told.
+func volumeSize(t *testing.T, all []runtime.Object) string {
+	t.Helper()
+	var settings struct {
+		VolumeSize string `json:"volumeSize"`
+	}
+	if err := yaml.Unmarshal([]byte(named[*corev1.ConfigMap](t, all, "demo-settings").Data["settings.yaml"]), &settings); err != nil {
+		t.Fatal(err)
+	}
+	return settings.VolumeSize
 }
 
 func TestWhatAVolumeCannotBecomeIsRefused(t *testing.T) {

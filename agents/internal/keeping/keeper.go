@@ -124,6 +124,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	run("judge", always(500*time.Millisecond), k.judgeWake, k.judgeOnce)
 	run("publish", always(5*time.Second), k.publishWake, k.publisher())
 	run("accounts", always(5*time.Second), nil, k.accounts())
+	run("volumes", always(volumesEvery), nil, k.growVolumes())
 	if c := k.o.Certificates; c != nil {
 		// Two thirds of a certificate's life leave months: a turn that fails is no hurry.
 		run("certificates", always(10*time.Minute), nil, func(ctx context.Context) error { return c.Turn(ctx, k.issuer.inForce) })

@@ -129,6 +129,45 @@ func TestMarksGuardedByUID(t *testing.T) {
 	}
 }
 
+// A claim is asked to grow as the API allows: not another one of its name, never smaller, and not where its class does not expand.
+func TestClaimsGrow(t *testing.T) {
+	c, k, ns := admin(t)
+	ctx := t.Context()
+	api := "/api/v1/namespaces/" + ns + "/persistentvolumeclaims"
+	for class, expands := range map[string]bool{"grows": true, "stays": false} {
+		c.Do(t, "POST", "/apis/storage.k8s.io/v1/storageclasses", object{"metadata": object{"name": class}, "provisioner": "example.com/x", "allowVolumeExpansion": expands})
+		c.Do(t, "POST", api, object{"metadata": object{"name": class}, "spec": object{"accessModes": []string{"ReadWriteOnce"},
+			"storageClassName": class, "volumeName": "pv-" + class, "resources": object{"requests": object{"storage": "1.5Gi"}}}})
+		c.Do(t, "PATCH", api+"/"+class+"/status", object{"status": object{"phase": "Bound", "capacity": object{"storage": "2Gi"}}})
+	}
+	claims, err := k.Claims(ctx, "")
+	if err != nil || len(claims) != 2 {
+		t.Fatalf("got %v, %v", claims, err)
+	}
+	for _, claim := range claims {
+		if claim.Request != 3<<29 || claim.Capacity != 2<<30 || claim.Deleting {
+			t.Errorf("got %+v", claim)
+		}
+		if err := k.GrowClaim(ctx, claim.Name, "00000000-0000-0000-0000-000000000000", "4Gi"); err == nil {
+			t.Errorf("another claim named %s was grown", claim.Name)
+		}
+		err := k.GrowClaim(ctx, claim.Name, claim.UID, "4Gi")
+		switch {
+		case claim.Name == "grows" && err != nil:
+			t.Error(err)
+		case claim.Name == "stays" && (err == nil || !strings.Contains(err.Error(), "must support resize")):
+			t.Errorf("a class that does not expand: got %v", err)
+		}
+	}
+	grown, err := k.Claim(ctx, "grows")
+	if err != nil || grown.Request != 4<<30 {
+		t.Errorf("got %+v, %v", grown, err)
+	}
+	if err := k.GrowClaim(ctx, "grows", grown.UID, "1Gi"); err == nil {
+		t.Error("a claim was made smaller")
+	}
+}
+
 // What is no word of the API about this object must not be taken for "there is none": somebody would create a database.
 func TestOnlyTheAPIsOwnWordMeansNotFound(t *testing.T) {
 	c, k, ns := admin(t)

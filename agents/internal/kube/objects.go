@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // Object is what every object has.
@@ -62,7 +64,38 @@ func (p pod) value() Pod {
 }
 
 // Claim is a PersistentVolumeClaim. Its UID is the member's id.
-type Claim struct{ Object }
+type Claim struct {
+	Object
+	Deleting bool  // has a deletion timestamp
+	Request  int64 // bytes asked for; 0 when that cannot be read
+	Capacity int64 // bytes of the bound volume; 0 when it is not bound
+}
+
+// claim is Claim as the API writes it.
+type claim struct {
+	Metadata metadata
+	Spec     struct{ Resources struct{ Requests map[string]string } }
+	Status   struct{ Capacity map[string]string }
+}
+
+func (c claim) value() Claim {
+	out := Claim{Object: c.Metadata.object(), Deleting: c.Metadata.DeletionTimestamp != nil}
+	out.Request, _ = Bytes(c.Spec.Resources.Requests["storage"])
+	out.Capacity, _ = Bytes(c.Status.Capacity["storage"])
+	return out
+}
+
+// Bytes reads a quantity as Kubernetes writes it.
+func Bytes(quantity string) (int64, error) {
+	if quantity == "" {
+		return 0, nil
+	}
+	q, err := resource.ParseQuantity(quantity)
+	if err != nil {
+		return 0, fmt.Errorf("quantity %q: %w", quantity, err)
+	}
+	return q.Value(), nil
+}
 
 const (
 	pods   = "pods"
@@ -93,24 +126,37 @@ func (c *Client) Pods(ctx context.Context, selector string) ([]Pod, error) {
 
 // Claim reads one PersistentVolumeClaim.
 func (c *Client) Claim(ctx context.Context, name string) (Claim, error) {
-	var p struct{ Metadata metadata }
+	var p claim
 	if err := c.do(ctx, request{method: "GET", group: groupCore, resource: claims, name: name}, &p); err != nil {
 		return Claim{}, fmt.Errorf("read volume claim %s: %w", name, err)
 	}
-	return Claim{p.Metadata.object()}, nil
+	return p.value(), nil
 }
 
 // Claims lists PersistentVolumeClaims by label selector.
 func (c *Client) Claims(ctx context.Context, selector string) ([]Claim, error) {
-	var list struct{ Items []struct{ Metadata metadata } }
+	var list struct{ Items []claim }
 	if err := c.do(ctx, request{method: "GET", group: groupCore, resource: claims, selector: selector}, &list); err != nil {
 		return nil, fmt.Errorf("list volume claims: %w", err)
 	}
 	out := make([]Claim, 0, len(list.Items))
 	for _, p := range list.Items {
-		out = append(out, Claim{p.Metadata.object()})
+		out = append(out, p.value())
 	}
 	return out, nil
+}
+
+// GrowClaim asks for a larger volume. uid guards against another claim of the same name. Kubernetes refuses what the StorageClass does
+// not allow, and every request to shrink.
+func (c *Client) GrowClaim(ctx context.Context, name, uid, size string) error {
+	body := map[string]any{
+		"metadata": map[string]string{"uid": uid},
+		"spec":     map[string]any{"resources": map[string]any{"requests": map[string]string{"storage": size}}},
+	}
+	if err := c.do(ctx, request{method: "PATCH", group: groupCore, resource: claims, name: name, body: body, patch: true}, nil); err != nil {
+		return fmt.Errorf("grow volume claim %s to %s: %w", name, size, err)
+	}
+	return nil
 }
 
 // Marks are labels and annotations to set. A nil value removes the key.

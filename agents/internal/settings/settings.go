@@ -33,6 +33,8 @@ type Settings struct {
 	SuperuserTCP bool `json:"superuserTCP,omitempty"`
 	// Members is what the chart expects: how many pods of either set.
 	Members Members `json:"members"`
+	// VolumeSize is what each member's volume is to have at least, as a Kubernetes quantity. Empty: nobody asks for growth.
+	VolumeSize string `json:"volumeSize,omitempty"`
 }
 
 // PostgreSQL holds the server's settings below the user's key of the same name.

@@ -96,10 +96,11 @@ Usage: {{ include "pgspan.setValues" (dict "context" $ "bornAs" "primary") | fro
 
 {{/*
 The size in a set's template. Kubernetes does not let it change, and an upgrade that tried would fail: a set that is live keeps what it
-was made with. NOTES.txt says how the volumes grow. Usage: {{ include "pgspan.templateSize" (dict "context" $ "bornAs" "primary") }}
+was made with, and where no live set can be seen a value says what that was. The leader's keeper lets the volumes grow to the size in the
+settings. Usage: {{ include "pgspan.templateSize" (dict "context" $ "bornAs" "primary") }}
 */}}
 {{- define "pgspan.templateSize" -}}
-{{- $size := .context.Values.persistence.size -}}
+{{- $size := .context.Values.persistence.templateSize | default .context.Values.persistence.size -}}
 {{- $name := printf "%s-%s" (include "pgspan.fullname" .context) .bornAs -}}
 {{- range dig "spec" "volumeClaimTemplates" list (lookup "apps/v1" "StatefulSet" (include "pgspan.namespace" .context) $name) -}}
 {{- $size = .spec.resources.requests.storage -}}

@@ -28,7 +28,8 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
       "major" ($pg.version | int)
       "port" 5432
       "postgresql" $postgresql
-      "members" (dict "primary" 1 "replicas" (.Values.replicas | int)) -}}
+      "members" (dict "primary" 1 "replicas" (.Values.replicas | int))
+      "volumeSize" (toString .Values.persistence.size) -}}
 {{- range $key, $value := dict "site" .Values.site "databases" .Values.databases "users" $users "superuserTCP" .Values.superuser.tcp -}}
 {{- if $value -}}{{- $_ := set $settings $key $value -}}{{- end -}}
 {{- end -}}

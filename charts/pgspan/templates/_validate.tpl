@@ -140,7 +140,7 @@ persistence.accessModes contains ReadWriteMany: two nodes that write one volume 
 {{- range $set := list "primary" "replica" }}
 {{- $live := include "pgspan.templateSize" (dict "context" $ "bornAs" $set) }}
 {{- if gt (include "pgspan.bytes" $live | int64) (include "pgspan.bytes" $.Values.persistence.size | int64) }}
-persistence.size is {{ $.Values.persistence.size }}, but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with {{ $live }}: Kubernetes cannot shrink a volume; set it back
+persistence.size is {{ $.Values.persistence.size }}, but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with {{ $live }}: Kubernetes cannot shrink a volume; set it to that or more
 {{- end }}
 {{- $values := include "pgspan.setValues" (dict "context" $ "bornAs" $set) | fromYaml }}
 {{- range dig "spec" "volumeClaimTemplates" list (lookup "apps/v1" "StatefulSet" (include "pgspan.namespace" $) (printf "%s-%s" (include "pgspan.fullname" $) $set)) }}
