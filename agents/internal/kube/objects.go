@@ -74,8 +74,10 @@ type Claim struct {
 // claim is Claim as the API writes it.
 type claim struct {
 	Metadata metadata
-	Spec     struct{ Resources struct{ Requests map[string]string } }
-	Status   struct{ Capacity map[string]string }
+	Spec     struct {
+		Resources struct{ Requests map[string]string }
+	}
+	Status struct{ Capacity map[string]string }
 }
 
 func (c claim) value() Claim {
