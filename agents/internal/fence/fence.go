@@ -1,7 +1,8 @@
 // Package fence ends a primary whose grant has run out, whatever else guard is doing (SAFETY rule 5). One goroutine on a thread of
-// its own looks at CLOCK_BOOTTIME each 50 ms and compares it with a deadline that others may only read and move through atomics. It
-// takes no lock, allocates nothing, touches no file and asks nobody: a full disk, a hung volume or a busy garbage collector cannot keep it
-// from sending its signals.
+// its own sleeps until the deadline, by a timer of the kernel's on CLOCK_BOOTTIME, and compares that clock with a deadline that others
+// may only read and move through atomics; whoever brings the end nearer wakes it. It looks at the clock four times a second besides. It
+// takes no lock, allocates nothing, touches no volume and asks nobody: a full disk, a hung volume or a busy garbage collector cannot keep
+// it from sending its signals.
 //
 // At the deadline the postmaster gets SIGQUIT (immediate shutdown). Half a second later, and at every tick from then on, every process
 // of the container but guard gets SIGKILL, until somebody has proven the server dead by the volume's lock and says so with Disarm. A
@@ -14,13 +15,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 )
 
 const (
-	// Tick is the longest time between two looks at the clock.
+	// Look is the longest time between two looks at the clock. Nothing waits for it: it is the beat that shows the watch to be alive.
+	Look = 250 * time.Millisecond
+	// Tick is how often everything is killed once the fence has fired, and the longest time between two looks where the kernel gives no
+	// timer that can be woken.
 	Tick = 50 * time.Millisecond
 	// Patience is how long the postmaster has to end its backends before everything is killed.
 	Patience = 500 * time.Millisecond
@@ -57,19 +59,41 @@ type Fence struct {
 	disarm   atomic.Bool  // asks the watching goroutine to forget it all
 	disarmed chan struct{}
 	alarm    chan struct{}
+
+	sleeper *sleeper // nil where the kernel gives none
 }
 
 // New makes a fence with no deadline. Nothing is watched before Watch runs.
 func New(s Signals) *Fence {
-	return &Fence{signals: s, now: boottime.Now, disarmed: make(chan struct{}, 1), alarm: make(chan struct{}, 1)}
+	f := &Fence{signals: s, now: boottime.Now, disarmed: make(chan struct{}, 1), alarm: make(chan struct{}, 1)}
+	f.sleeper, _ = newSleeper() // without one the clock is looked at each Tick
+	return f
 }
 
 // Watch looks at the clock until ctx ends. It keeps its thread to itself: run it in a goroutine of its own.
 func (f *Fence) Watch(ctx context.Context) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	defer context.AfterFunc(ctx, f.wake)()
 	for ctx.Err() == nil {
-		sleep(f.step(f.now()))
+		now := f.now()
+		f.sleep(now, f.step(now))
+	}
+}
+
+// sleep returns d after now, or when somebody has moved the end nearer since the step: the bell keeps what was rung in between.
+func (f *Fence) sleep(now boottime.Instant, d time.Duration) {
+	if f.sleeper == nil {
+		nap(min(d, Tick))
+		return
+	}
+	f.sleeper.until(now.Add(d))
+}
+
+// wake lets the watching goroutine look at once.
+func (f *Fence) wake() {
+	if f.sleeper != nil {
+		f.sleeper.wake()
 	}
 }
 
@@ -78,7 +102,7 @@ func (f *Fence) step(now boottime.Instant) time.Duration {
 	f.beat.Store(int64(now))
 	if f.disarm.Load() {
 		f.reset()
-		return Tick
+		return Look
 	}
 	if fired := boottime.Instant(f.fired.Load()); fired != 0 {
 		if now.Sub(fired) >= Patience {
@@ -89,10 +113,10 @@ func (f *Fence) step(now boottime.Instant) time.Duration {
 	}
 	deadline := boottime.Instant(f.deadline.Load())
 	if deadline == 0 {
-		return Tick
+		return Look
 	}
 	if now.Before(deadline) {
-		return min(Tick, deadline.Sub(now))
+		return min(Look, deadline.Sub(now))
 	}
 	f.fired.Store(int64(now))
 	if deadline == impatient {
@@ -123,14 +147,13 @@ func (f *Fence) reset() {
 	f.disarmed <- struct{}{}
 }
 
-// sleep uses the clock that deadlines are on. Being woken early by a signal does no harm.
-func sleep(d time.Duration) {
-	ts := unix.NsecToTimespec(int64(d))
-	_ = unix.ClockNanosleep(unix.CLOCK_BOOTTIME, 0, &ts, nil) // EINTR
-}
-
 // Arm sets the deadline before a server is started as a primary, or told to become one.
-func (f *Fence) Arm(deadline boottime.Instant) { f.deadline.Store(int64(max(deadline, atOnce))) }
+func (f *Fence) Arm(deadline boottime.Instant) { f.end(max(deadline, atOnce)) }
+
+func (f *Fence) end(at boottime.Instant) {
+	f.deadline.Store(int64(at))
+	f.wake()
+}
 
 // Target names the postmaster that is to get SIGQUIT. It may come after Arm.
 func (f *Fence) Target(pid int) { f.pid.Store(int64(pid)) }
@@ -144,25 +167,29 @@ func (f *Fence) Extend(deadline boottime.Instant) bool {
 			return false
 		}
 		if f.deadline.CompareAndSwap(old, int64(max(deadline, atOnce))) {
+			if deadline.Before(boottime.Instant(old)) {
+				f.wake()
+			}
 			return true
 		}
 	}
 }
 
-// Fire lets the fence fire at the next tick, whatever the deadline, and whether or not it was armed.
-func (f *Fence) Fire() { f.deadline.Store(int64(atOnce)) }
+// Fire lets the fence fire now, whatever the deadline, and whether or not it was armed.
+func (f *Fence) Fire() { f.end(atOnce) }
 
 // Kill is Fire for a server whose postmaster is gone: nobody would pass a SIGQUIT on, so SIGKILL comes first.
-func (f *Fence) Kill() { f.deadline.Store(int64(impatient)) }
+func (f *Fence) Kill() { f.end(impatient) }
 
 // Disarm forgets deadline, postmaster and whatever has fired, after the server was proven stopped. It returns the time since the fence
-// fired (0 if it has not) when the watching goroutine has done so, which takes a tick at most.
+// fired (0 if it has not) when the watching goroutine has done so.
 func (f *Fence) Disarm(ctx context.Context) (time.Duration, error) {
 	var since time.Duration
 	if fired := boottime.Instant(f.fired.Load()); fired != 0 {
 		since = f.now().Sub(fired)
 	}
 	f.disarm.Store(true)
+	f.wake()
 	select {
 	case <-f.disarmed:
 		return since, nil

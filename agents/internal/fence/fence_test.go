@@ -161,7 +161,7 @@ func TestFencePathAllocatesNothing(t *testing.T) {
 		ms += 1000
 		f.fired.Store(0)
 		f.Arm(at(ms))
-		f.step(at(ms - 1)) // not yet
+		f.sleep(0, f.step(at(ms-1))) // not yet; the sleep, from the start of the clock on, ends at once
 		f.step(at(ms))     // fires
 		f.step(at(ms + 600))
 		select {
