@@ -162,7 +162,7 @@ func TestFencePathAllocatesNothing(t *testing.T) {
 		f.fired.Store(0)
 		f.Arm(at(ms))
 		f.sleep(0, f.step(at(ms-1))) // not yet; the sleep, from the start of the clock on, ends at once
-		f.step(at(ms))     // fires
+		f.step(at(ms))               // fires
 		f.step(at(ms + 600))
 		select {
 		case <-f.Alarm():
