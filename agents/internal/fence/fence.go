@@ -59,13 +59,14 @@ type Fence struct {
 	disarm   atomic.Bool  // asks the watching goroutine to forget it all
 	disarmed chan struct{}
 	alarm    chan struct{}
+	kills    chan struct{}
 
 	sleeper *sleeper // nil where the kernel gives none
 }
 
 // New makes a fence with no deadline. Nothing is watched before Watch runs.
 func New(s Signals) *Fence {
-	f := &Fence{signals: s, now: boottime.Now, disarmed: make(chan struct{}, 1), alarm: make(chan struct{}, 1)}
+	f := &Fence{signals: s, now: boottime.Now, disarmed: make(chan struct{}, 1), alarm: make(chan struct{}, 1), kills: make(chan struct{}, 1)}
 	f.sleeper, _ = newSleeper() // without one the clock is looked at each Tick
 	return f
 }
@@ -106,8 +107,7 @@ func (f *Fence) step(now boottime.Instant) time.Duration {
 	}
 	if fired := boottime.Instant(f.fired.Load()); fired != 0 {
 		if now.Sub(fired) >= Patience {
-			f.signals.KillAll()
-			f.killed.Store(true)
+			f.killAll()
 		}
 		return Tick
 	}
@@ -120,8 +120,7 @@ func (f *Fence) step(now boottime.Instant) time.Duration {
 	}
 	f.fired.Store(int64(now))
 	if deadline == impatient {
-		f.signals.KillAll()
-		f.killed.Store(true)
+		f.killAll()
 	}
 	// A pid of 0 would address guard's own process group. The server is being started then, and KillAll will find it.
 	if pid := f.pid.Load(); pid > 1 {
@@ -132,6 +131,15 @@ func (f *Fence) step(now boottime.Instant) time.Duration {
 	default:
 	}
 	return Tick
+}
+
+func (f *Fence) killAll() {
+	f.signals.KillAll()
+	f.killed.Store(true)
+	select {
+	case f.kills <- struct{}{}:
+	default:
+	}
 }
 
 func (f *Fence) reset() {
@@ -209,6 +217,9 @@ func (f *Fence) KilledAll() bool { return f.killed.Load() }
 
 // Alarm receives one value when the fence fires.
 func (f *Fence) Alarm() <-chan struct{} { return f.alarm }
+
+// Kills receives a value when everything was killed, and another one at the next tick, as long as it is taken.
+func (f *Fence) Kills() <-chan struct{} { return f.kills }
 
 // Age is the time since the watching goroutine last looked at the clock.
 func (f *Fence) Age() time.Duration { return f.now().Sub(boottime.Instant(f.beat.Load())) }

@@ -15,8 +15,11 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/grant"
 )
 
-// poll is how often the grant is looked for when no notification comes: a watch is a hint.
-const poll = 100 * time.Millisecond
+// How often the grant is looked for when no notification comes. A watch is a hint: one that has missed a grant is not trusted again.
+const (
+	trusting = time.Second
+	poll     = 100 * time.Millisecond
+)
 
 // grants reads what keeper grants and prolongs the fence's deadline, in a goroutine of its own: a renewal must not wait for whatever the
 // rest of guard does with the volume. It touches nothing but the control directory, which is memory.
@@ -43,49 +46,63 @@ func newGrants(dir string, me grant.Incarnation, seen uint64, f *fence.Fence, lo
 
 // run reads until ctx ends.
 func (g *grants) run(ctx context.Context) {
-	// The directory is watched, not the file: keeper replaces the file by a rename. Without a watch the poll is enough.
+	// The directory is watched, not the file: keeper replaces the file by a rename.
 	var events <-chan fsnotify.Event
+	var problems <-chan error
+	pause := poll
 	if w, err := fsnotify.NewWatcher(); err == nil {
 		defer w.Close()
 		if err := w.Add(g.dir); err == nil {
-			events = w.Events
+			events, problems, pause = w.Events, w.Errors, trusting
 		}
 	}
-	tick := time.NewTicker(poll)
+	g.read()
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
+	untold := false // the last look found a grant that no notification has told of yet: it may be on its way
 	for {
-		g.read()
 		select {
 		case <-ctx.Done():
 			return
 		case e := <-events:
-			if filepath.Base(e.Name) != grant.File {
-				// The state file is in the same directory and changes far more often.
-				continue
+			// The state file is in the same directory and changes far more often.
+			if filepath.Base(e.Name) == grant.File {
+				untold = false
+				g.read()
 			}
+		case err := <-problems:
+			g.log.Debug("watch of grants reported a problem", "reason", err)
+			g.read() // notifications may have been lost
 		case <-tick.C:
+			if untold && pause != poll {
+				pause = poll
+				tick.Reset(pause)
+				g.log.Warn("no notification came of a new grant, it is looked for more often", "every", pause.String())
+			}
+			untold = g.read()
 		}
 	}
 }
 
-// read takes the file as it is now. What cannot be read or understood is no new grant; the one before goes on until its deadline.
-func (g *grants) read() {
+// read takes the file as it is now and reports whether it is another one than before. What cannot be read or understood is no new grant;
+// the one before goes on until its deadline.
+func (g *grants) read() bool {
 	info, err := os.Stat(filepath.Join(g.dir, grant.File))
 	if err == nil && g.file != nil && os.SameFile(info, g.file) && info.ModTime().Equal(g.file.ModTime()) {
-		return
+		return false
 	}
 	next, err := grant.Read(g.dir)
 	if errors.Is(err, grant.ErrNone) {
-		return
+		return false
 	}
 	if err != nil {
 		g.tell(err.Error())
-		return
+		return false
 	}
 	g.file = info
 	if ok, why := accept(next, g.me, g.seen); !ok {
 		g.tell(why)
-		return
+		return true
 	}
 	g.told = ""
 	g.seen = next.Seq
@@ -95,6 +112,7 @@ func (g *grants) read() {
 	case g.fresh <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 func (g *grants) tell(why string) {

@@ -129,13 +129,11 @@ func (g *Guard) Alive() bool { return g.fence.Age() < time.Second }
 // tellOfKills reports SIGKILL to all even when the rest of guard hangs in a call to a dead volume: keeper may let the lease lapse with
 // the lock still held only then (SAFETY D11).
 func (g *Guard) tellOfKills(ctx context.Context) {
-	tick := time.NewTicker(calm / 2)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-g.fence.Kills(): // again and again until the fence is disarmed, so a report that came too early is made up for
 		}
 		if !g.fence.KilledAll() || g.report.Current().KilledAll {
 			continue
