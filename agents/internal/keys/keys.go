@@ -111,6 +111,15 @@ func (s Set) Roots() *x509.CertPool {
 	return roots
 }
 
+// Anchors are the CAs of ca.crt, with the issuing ones that stand beside the roots: a peer may send its certificate without them.
+func (s Set) Anchors() *x509.CertPool {
+	anchors := s.Roots()
+	for _, between := range s.trust.Between {
+		anchors.AddCert(between)
+	}
+	return anchors
+}
+
 // Read reads a set and checks it. It works for a mounted Secret and for a directory that [Place] has filled: by the latter
 // a caller whose rotation was refused finds out whether the set in place is still good.
 func Read(dir string, want []Want, now time.Time) (Set, error) {
