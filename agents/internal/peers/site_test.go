@@ -55,13 +55,13 @@ func mount(t testing.TB, files sitecerts.Bundle) string {
 	return dir
 }
 
-var version int
+var versions int
 
 // rotate replaces a mounted Secret's files as kubelet does: a new directory, and one link moved to it.
 func rotate(t testing.TB, dir string, files sitecerts.Bundle) {
 	t.Helper()
-	version++
-	data := fmt.Sprintf("..version_%d", version)
+	versions++
+	data := fmt.Sprintf("..version_%d", versions)
 	if err := os.Mkdir(filepath.Join(dir, data), 0o700); err != nil {
 		t.Fatal(err)
 	}
