@@ -45,6 +45,7 @@
     {{- end }}
   ports:
     - {name: keeper, containerPort: 8008}
+    - {name: peers, containerPort: 8009}
   {{- include "pgspan.probes" "keeper" | nindent 2 }}
   resources:
     {{- toYaml $c.Values.agents.keeper.resources | nindent 4 }}
