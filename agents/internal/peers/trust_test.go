@@ -109,7 +109,6 @@ func TestWhoMayAnswer(t *testing.T) {
 	}
 }
 
-// A release's pods are asked by names that one certificate covers, however many there are.
 func TestRotatedCertificateIsServedWithoutRestart(t *testing.T) {
 	ca, now := authority(t), time.Now()
 	first, second := issue(t, ca, spec, now), issue(t, ca, spec, now)
@@ -235,6 +234,23 @@ func TestBrokenPairKeepsTheOldOneAndIsToldOnce(t *testing.T) {
 	heard(t, p, o)
 	eventually(t, "both say that it is over", func() bool {
 		return p.log.count("certificates good again") == 1 && o.log.count("certificates good again") == 1
+	})
+}
+
+// A node's clock is behind, and is set right: no file changes.
+func TestCertificateThatWasNotValidYet(t *testing.T) {
+	ca, now := authority(t), time.Now()
+	p, o := newPeer(t, issue(t, ca, spec, now.Add(sitecerts.Backdate+2*time.Second))), newPeer(t, issue(t, ca, spec, now))
+	if _, err := p.asks(o); err == nil || !strings.Contains(err.Error(), "not valid before") {
+		t.Fatalf("got %v", err)
+	}
+	eventually(t, "it is taken", func() bool {
+		c := p.client.certificates
+		c.mu.Lock()
+		c.readAt = c.readAt.Add(-again) // as if so much time had passed
+		c.mu.Unlock()
+		_, err := p.asks(o)
+		return err == nil
 	})
 }
 
