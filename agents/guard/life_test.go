@@ -28,6 +28,10 @@ func TestContainerThatEndsShutsTheServerDownProperly(t *testing.T) {
 			p := running(t, major)
 			load := p.load(5)
 			p.proc.Signal(t, sig)
+			if s := p.wait("reports that the container ends", func(s grant.State) bool { return s.Ending }); s.Server != grant.Writable || s.Phase == grant.Stopping {
+				t.Errorf("%v: the server is %s, %s: keeper has no time to hand over", sig, s.Server, s.Phase)
+			}
+			p.orderStop()
 			if code := p.proc.Wait(t, 30*time.Second); code != 0 {
 				t.Errorf("%v: exit code is %d, want 0", sig, code)
 			}
@@ -42,6 +46,20 @@ func TestContainerThatEndsShutsTheServerDownProperly(t *testing.T) {
 	})
 }
 
+// Without a keeper nobody hands over, and the server must still be down within the grace period.
+func TestContainerThatEndsDoesNotWaitForKeeperForLong(t *testing.T) {
+	t.Parallel()
+	p := running(t, 17, func(p *pod) { p.env = []string{"PGSPAN_STOP_TIMEOUT=10s"} })
+	began := time.Now()
+	p.proc.Signal(t, syscall.SIGTERM)
+	if code := p.proc.Wait(t, 10*time.Second); code != 0 {
+		t.Errorf("exit code is %d, want 0", code)
+	}
+	if took := time.Since(began); took < 4*time.Second || took > 8*time.Second {
+		t.Errorf("it took %v, want two fifths of 10 s and a little", took)
+	}
+}
+
 func TestShutdownThatHangsIsCutShortInTime(t *testing.T) {
 	p := running(t, 17, func(p *pod) { p.env = []string{"PGSPAN_STOP_TIMEOUT=10s"} })
 	for _, proc := range p.servers() {
@@ -51,6 +69,7 @@ func TestShutdownThatHangsIsCutShortInTime(t *testing.T) {
 	}
 	began := time.Now()
 	p.proc.Signal(t, syscall.SIGTERM)
+	p.order(func(g *grant.Grant) { g.Role, g.Reason, p.renewStop = grant.Stop, "hands over", true })
 	code := p.proc.Wait(t, 10*time.Second)
 	if took := time.Since(began); took < 4*time.Second || took > 8*time.Second {
 		t.Errorf("it took %v, want 5 s and a little", took)

@@ -227,7 +227,7 @@ func running(t testing.TB, major int, change ...func(p *pod)) *pod {
 	pgtest.New(t, major, pgtest.WithVolume(p.volume))
 	first := epoch.Epoch{Local: 1}
 	note := notes.Member{Member: p.member, SystemID: p.control("Database system identifier"), Major: major}
-	note.Reign(first, 1)
+	note.Reign(first, "", 1)
 	if err := notes.Make(p.paths()); err != nil {
 		t.Fatal(err)
 	}

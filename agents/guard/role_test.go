@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/notes"
@@ -231,6 +232,63 @@ func TestReplicaIsClonedAndStreams(t *testing.T) {
 		p.sql("INSERT INTO kept VALUES (2)")
 		eventually(t, "the row arrives", func() bool { got, err := r.trySQL("SELECT count(*) FROM kept"); return err == nil && got == "2" })
 	})
+}
+
+// SAFETY rule 8 and D1: from the vote on, nothing the old leader does reaches this member, until the record was written again.
+func TestVoteCutsTheStreamUntilTheRecordIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	root := pgtest.OpenRoot(t, 17)
+	p := newPod(t, root, "db-0", root.TempDir(t))
+	p.bootstrap()
+	p.sql("CREATE ROLE pgspan_replication LOGIN REPLICATION; CREATE TABLE kept AS SELECT 1 AS n; SELECT pg_create_physical_replication_slot('db_1', true)")
+	r := newPod(t, root, "db-1", root.TempDir(t))
+	r.copyCertificates(p)
+	follow := func(beat uint64) func(*grant.Grant) {
+		return func(g *grant.Grant) {
+			g.Role, g.MayClone, g.Epoch, g.Timeline, g.SystemID, g.Reason = grant.Replica, true, p.grant.Epoch, 1, p.grant.SystemID, "follows"
+			g.Upstream = &grant.Upstream{Member: p.member, Name: "db-0", Host: "db-rw.default.svc.cluster.local", Address: "127.0.0.1", Port: p.port}
+			g.Slot, g.SyncName, g.Vote, g.Version = "db_1", "db-1", false, epoch.Version{Epoch: p.grant.Epoch, Beat: beat}
+		}
+	}
+	streams := func() bool {
+		got, err := p.trySQL("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND application_name = 'db-1'")
+		return err == nil && got == "1"
+	}
+	r.order(follow(7))
+	r.start()
+	r.waitRunning(grant.Standby)
+	eventually(t, "the replica streams", streams)
+
+	vote := epoch.Version{Epoch: p.grant.Epoch, Beat: 9}
+	r.order(func(g *grant.Grant) { g.Vote, g.Version, g.Upstream, g.Slot, g.SyncName = true, vote, nil, "", "" })
+	r.wait("reports the vote", func(s grant.State) bool { return s.Vote == vote })
+	if note, _, err := notes.ReadMember(r.paths()); err != nil || note.Vote != vote {
+		t.Errorf("the volume notes %v (%v), want %v", note.Vote, err, vote)
+	}
+	eventually(t, "the stream has ended", func() bool {
+		got, err := r.trySQL("SELECT count(*) FROM pg_stat_wal_receiver")
+		return err == nil && got == "0"
+	})
+	r.order(follow(9)) // a keeper that has not seen more than what was voted on
+	seen := r.wait("lives", func(grant.State) bool { return true }).Seq
+	r.wait("has read the grant", func(s grant.State) bool { return s.Seq > seen })
+	p.sql("INSERT INTO kept VALUES (2)")
+	for range 10 {
+		time.Sleep(100 * time.Millisecond)
+		if streams() {
+			t.Fatal("the member streams by the word of the record that it has voted on")
+		}
+	}
+	r.proc.Signal(t, syscall.SIGKILL) // what binds it is on the volume
+	r.proc.Wait(t, 10*time.Second)
+	killed := boottime.Now()
+	r.start()
+	r.wait("runs again", func(s grant.State) bool { return s.Beat > killed && s.Phase == grant.Running })
+	eventually(t, "it streams from nobody after a restart", func() bool { got, err := r.trySQL("SHOW primary_conninfo"); return err == nil && got == "" })
+	r.order(follow(10))
+	eventually(t, "the replica streams again", streams)
+	eventually(t, "the row arrives", func() bool { got, err := r.trySQL("SELECT count(*) FROM kept"); return err == nil && got == "2" })
+	r.wait("reports no vote while it streams", func(s grant.State) bool { return s.Vote.IsZero() })
 }
 
 // A promotion that was killed after it had written its history has used its number up.

@@ -36,6 +36,7 @@ type config struct {
 	RenewEvery    time.Duration `envconfig:"PGSPAN_RENEW_EVERY" default:"1s"`
 	SlotTTL       time.Duration `envconfig:"PGSPAN_SLOT_TTL" default:"1h"`
 	Listen        string        `envconfig:"PGSPAN_LISTEN" default:":8008"`
+	PeersListen   string        `envconfig:"PGSPAN_PEERS_LISTEN" default:":8009"`
 	LogLevel      slog.Level    `envconfig:"PGSPAN_LOG_LEVEL" default:"info"`
 	Control       string        `envconfig:"PGSPAN_CONTROL" default:"/pgspan/control"`
 	Socket        string        `envconfig:"PGSPAN_SOCKET" default:"/pgspan/socket"`
@@ -132,8 +133,8 @@ func (c config) options(version string, log *slog.Logger) (keeping.Options, erro
 		Certificates: certificates,
 		Version:      version, Pod: c.PodName, PodUID: c.PodUID, PodIP: c.PodIP, Node: c.Node, Namespace: c.Namespace,
 		BornPrimary: c.BornAs == "primary", Adopt: c.Adopt, SlotTTL: c.SlotTTL,
-		Timing:  lease.Timing{Duration: c.LeaseDuration, FenceAfter: c.FenceAfter, Renew: c.RenewEvery},
-		Control: c.Control, Socket: c.Socket, Settings: c.Settings, TLS: c.TLS, Users: c.Users,
+		Timing:      lease.Timing{Duration: c.LeaseDuration, FenceAfter: c.FenceAfter, Renew: c.RenewEvery},
+		PeersListen: c.PeersListen, Control: c.Control, Socket: c.Socket, Settings: c.Settings, TLS: c.TLS, Users: c.Users,
 		Volume: c.Volume, Lease: leases, API: api, Log: log,
 	}, nil
 }

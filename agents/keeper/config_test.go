@@ -22,7 +22,7 @@ func TestDefaultsAreValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.LeaseDuration != 8*time.Second || c.FenceAfter != 5*time.Second || c.StopTime != time.Second || c.RenewEvery != time.Second || c.Listen != ":8008" {
+	if c.LeaseDuration != 8*time.Second || c.FenceAfter != 5*time.Second || c.StopTime != time.Second || c.RenewEvery != time.Second || c.Listen != ":8008" || c.PeersListen != ":8009" {
 		t.Errorf("got %+v", c)
 	}
 }

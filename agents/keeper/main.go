@@ -21,11 +21,12 @@
 //	PGSPAN_RENEW_EVERY     time between two renewals (1s)
 //	PGSPAN_SLOT_TTL        how long a member whose pod is gone keeps its place and its slot (1h)
 //	PGSPAN_LISTEN          address of health checks and metrics (:8008)
+//	PGSPAN_PEERS_LISTEN    address where the other keepers reach this one, over mutual TLS; they call port 8009 (:8009)
 //	PGSPAN_LOG_LEVEL       debug, info, warn or error (info)
 //	PGSPAN_CONTROL         grant and state (/pgspan/control)
 //	PGSPAN_SOCKET          the server's Unix socket (/pgspan/socket)
 //	PGSPAN_SETTINGS        settings.yaml (/pgspan/settings)
-//	PGSPAN_TLS             certificates, of which the days left are told (/pgspan/tls)
+//	PGSPAN_TLS             certificates: for and towards the other keepers, and the days left are told (/pgspan/tls)
 //	PGSPAN_TLS_RENEW       Secret whose certificates the leader renews at two thirds of their life; unset: none (with tls.mode generated)
 //	PGSPAN_TLS_CA          Secret with ca.crt and ca.key that signs them
 //	PGSPAN_TLS_LEAF_LIFE   how long a renewed certificate is good for (one year)

@@ -198,7 +198,8 @@ func (m *member) startKeeper() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	env := append(m.env(), "PGSPAN_LISTEN="+m.listen, "PGSPAN_CREDENTIALS="+m.at("token"), "KUBERNETES_SERVICE_HOST="+u.Hostname(), "KUBERNETES_SERVICE_PORT="+u.Port(),
+	// The pods share one address, so they cannot all have the one port that peers call: here keepers do not hear each other.
+	env := append(m.env(), "PGSPAN_LISTEN="+m.listen, "PGSPAN_PEERS_LISTEN=127.0.0.1:"+strconv.Itoa(freePort(m.t)), "PGSPAN_CREDENTIALS="+m.at("token"), "KUBERNETES_SERVICE_HOST="+u.Hostname(), "KUBERNETES_SERVICE_PORT="+u.Port(),
 		"PGSPAN_LEASE_DURATION=10s", "PGSPAN_STOP_TIME=2s", "PGSPAN_ADOPT="+m.adopt, "GOMEMLIMIT=64MiB")
 	m.keeper = m.run("./agents/keeper", env)
 }

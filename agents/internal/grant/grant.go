@@ -111,6 +111,15 @@ func (g Grant) Validate() error {
 	return nil
 }
 
+// Bound returns g as a volume that has voted on vote may obey it: without an upstream, unless the record was written again since
+// (SAFETY rule 8).
+func (g Grant) Bound(vote epoch.Version) Grant {
+	if !vote.IsZero() && !g.Version.Newer(vote) {
+		g.Upstream = nil
+	}
+	return g
+}
+
 // Valid reports whether g is for this incarnation's pod and boot and, for a primary, has not run out at now.
 func (g Grant) Valid(me Incarnation, now boottime.Instant) bool {
 	if g.Holder.Pod != me.Pod || g.Holder.Boot != me.Boot {

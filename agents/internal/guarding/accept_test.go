@@ -58,7 +58,7 @@ func TestRenewal(t *testing.T) {
 		{"no_server_that_writes", *toPrimary(third, fresh), Reign{}, 0, false},
 		{"newer_epoch", *toPrimary(fifth, fresh), third, 0, false},
 		{"older_epoch", *toPrimary(first, fresh), third, 0, false},
-		{"same_epoch_on_another_timeline", *toPrimary(Reign{third.Epoch, 9}, fresh), third, 0, false},
+		{"same_epoch_on_another_timeline", *toPrimary(Reign{Epoch: third.Epoch, Timeline: 9}, fresh), third, 0, false},
 		{"replica", *toReplica(&leo), third, 0, false},
 		{"wait", *to(grant.Wait), third, 0, false},
 		{"stop_leaves_the_old_deadline", *to(grant.Stop), third, 0, false},

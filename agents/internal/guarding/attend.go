@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/derive"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/notes"
 	"github.com/pgspan/pgspan/agents/internal/postmaster"
@@ -27,7 +28,7 @@ func (g *Guard) attend(ctx context.Context, signals <-chan os.Signal, l *life) {
 		action, reason := Next(g.facts(l, newest))
 		switch action {
 		case Follow:
-			g.follow(ctx, l, *newest)
+			g.follow(ctx, l, newest.Bound(l.ready.Note.Vote))
 		case Promote:
 			g.promote(ctx, l, *newest)
 			if l.kind == grant.Standby {
@@ -44,6 +45,7 @@ func (g *Guard) attend(ctx context.Context, signals <-chan os.Signal, l *life) {
 			g.follow(ctx, l, l.granted)
 		}
 		g.reload(l)
+		g.vote(l)
 		g.tell(l, reason)
 		longest := turn
 		if l.accepting && !l.stopping && l.kind != grant.Promoting && !l.reload {
@@ -53,15 +55,24 @@ func (g *Guard) attend(ctx context.Context, signals <-chan os.Signal, l *life) {
 	}
 }
 
-// note keeps the newest epoch that was seen on the volume, before it is acted upon (SAFETY D12). Starts and promotions note it too, and
-// cannot go on without; a standby that merely follows does, and the note is tried again.
+// note keeps on the volume, before it is acted upon, the newest epoch that was seen (SAFETY D12) and the version that is voted on (rule 8).
+// Starts and promotions note the epoch too, and cannot go on without; a standby that merely follows does, and the note is tried again.
 func (g *Guard) note(l *life, newest *grant.Grant) {
-	if newest == nil || newest.Epoch.Compare(l.ready.Note.HighestEpoch) <= 0 {
+	if newest == nil {
 		return
 	}
-	note, err := notes.Update(g.paths, func(m *notes.Member) { m.See(newest.Epoch) })
+	votes := newest.Vote && newest.Version.Newer(l.ready.Note.Vote)
+	if !votes && newest.Epoch.Compare(l.ready.Note.HighestEpoch) <= 0 {
+		return
+	}
+	note, err := notes.Update(g.paths, func(m *notes.Member) {
+		m.See(newest.Epoch)
+		if votes {
+			m.Vote = newest.Version
+		}
+	})
 	if err != nil {
-		g.warn("note the epoch", err)
+		g.warn("note what was seen", err)
 		return
 	}
 	l.ready.Note = note
@@ -74,11 +85,22 @@ func (g *Guard) note(l *life, newest *grant.Grant) {
 	})
 }
 
+// vote reports the version that was voted on, once it is on disk and the server was told to stream from nobody.
+func (g *Guard) vote(l *life) {
+	var vote epoch.Version
+	if l.kind == grant.Standby && l.granted.Upstream == nil && !l.reload {
+		vote = l.ready.Note.Vote
+	}
+	if g.report.Current().Vote != vote {
+		g.report.Update(func(s *grant.State) { s.Vote = vote })
+	}
+}
+
 func (g *Guard) facts(l *life, newest *grant.Grant) Facts {
 	now := boottime.Now()
 	f := Facts{
 		Now: now, Grant: newest, Server: l.kind, Ready: l.accepting, Reign: l.reign, Following: followingOf(l.granted), Signal: l.signal,
-		Terminating: g.end.asked, Stopping: l.stopping, FenceAfter: g.config.FenceAfter,
+		Vote: l.ready.Note.Vote, Terminating: g.end.asked, HandBy: g.end.handBy, Stopping: l.stopping, FenceAfter: g.config.FenceAfter,
 	}
 	if c := l.ready.Data.Control; c != nil {
 		f.SystemID = c.SystemID

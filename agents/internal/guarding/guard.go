@@ -57,9 +57,10 @@ type Guard struct {
 
 // ending is what the container was told about its end.
 type ending struct {
-	asked bool
-	kill  boottime.Instant // when a server that still runs is killed
-	leave boottime.Instant // when guard goes, whatever is left
+	asked  bool
+	handBy boottime.Instant // when a primary is shut down although keeper has not said so
+	kill   boottime.Instant // when a server that still runs is killed
+	leave  boottime.Instant // when guard goes, whatever is left
 }
 
 // New makes a guard. It refuses to run as anything but the first process of its container.
@@ -154,12 +155,14 @@ func (g *Guard) hear(sig os.Signal) {
 	case isReload(sig):
 		g.sources.poke()
 	case isImmediate(sig):
-		g.end = ending{true, now, now.Add(lastResort)}
+		g.end = ending{true, now, now, now.Add(lastResort)}
 	case !g.end.asked:
-		g.end = ending{true, now.Add(g.config.StopTimeout - lastResort), now.Add(g.config.StopTimeout - time.Second)}
+		// Keeper has 40 % of the grace period for a hand-over: choosing an heir, a checkpoint. The rest is for the shutdown itself.
+		g.end = ending{true, now.Add(g.config.StopTimeout * 2 / 5), now.Add(g.config.StopTimeout - lastResort), now.Add(g.config.StopTimeout - time.Second)}
 	default:
 		return
 	}
+	g.report.Update(func(s *grant.State) { s.Ending = true })
 	g.log.Info("signal received", "signal", sig.String())
 }
 

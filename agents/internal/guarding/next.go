@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 )
 
@@ -55,10 +56,13 @@ type Facts struct {
 	Signal bool
 
 	SystemID string // of the data directory; empty: not known
+	// Vote is the version of the record that the volume has voted on.
+	Vote epoch.Version
 
-	Terminating bool // guard was told to end
-	Stopping    bool // the server was told to shut down; nothing takes that back
-	Overdue     bool // ... and has had its time
+	Terminating bool             // guard was told to end
+	HandBy      boottime.Instant // ... and a primary is left to keeper until then, which may hand over to another member
+	Stopping    bool             // the server was told to shut down; nothing takes that back
+	Overdue     bool             // ... and has had its time
 
 	Retry boottime.Instant // no start before
 	// Hold is why the last try to promote under the present grant was given up; empty: there was none. No other before HoldUntil.
@@ -76,7 +80,7 @@ func Next(f Facts) (Action, string) {
 		return Fence, "the shutdown took longer than it may"
 	case f.Stopping:
 		return Stay, "the server is shutting down"
-	case f.Terminating:
+	case f.Terminating && (f.Server != grant.Writable || !f.Now.Before(f.HandBy)):
 		return Stop, "the container is told to end"
 	case f.Server == grant.Standby && !f.Signal:
 		return Fence, "the server was promoted by somebody else: standby.signal is gone and no grant says primary"
@@ -117,8 +121,11 @@ func nextStandby(f Facts, g grant.Grant) (Action, string) {
 	case grant.Stop:
 		return Stop, g.Reason
 	case grant.Replica:
-		if followingOf(g) != f.Following {
+		switch bound := g.Bound(f.Vote); {
+		case followingOf(bound) != f.Following:
 			return Follow, g.Reason
+		case bound.Upstream == nil && g.Upstream != nil:
+			return Stay, fmt.Sprintf("has voted on version %s of the record and streams by the word of a newer one only", f.Vote)
 		}
 		return Stay, ""
 	}

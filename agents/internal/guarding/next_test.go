@@ -14,9 +14,9 @@ const fresh = 6 * time.Second
 
 var (
 	start = boottime.Instant(1e12)
-	first = Reign{epoch.Epoch{Local: 1}, 1}
-	third = Reign{epoch.Epoch{Local: 3}, 3}
-	fifth = Reign{epoch.Epoch{Local: 5}, 7}
+	first = Reign{Epoch: epoch.Epoch{Local: 1}, Timeline: 1}
+	third = Reign{Epoch: epoch.Epoch{Local: 3}, Timeline: 3}
+	fifth = Reign{Epoch: epoch.Epoch{Local: 5}, Timeline: 7}
 	leo   = grant.Upstream{Member: "v1", Name: "db-0", Host: "db-0.db", Address: "10.0.0.1", Port: 5432}
 	mia   = grant.Upstream{Member: "v2", Name: "db-1", Host: "db-1.db", Address: "10.0.0.2", Port: 5432}
 )
@@ -106,7 +106,7 @@ func TestNext(t *testing.T) {
 		{"primary_told_to_follow_stops", writable(toReplica(&leo)), Stop, "to replica"},
 		{"primary_told_to_stop", writable(to(grant.Stop)), Stop, "to stop"},
 		{"primary_of_an_older_epoch_stops", writable(toPrimary(fifth, fresh)), Stop, "epoch 0.5"},
-		{"primary_on_another_timeline_stops", writable(toPrimary(Reign{third.Epoch, 4}, fresh)), Stop, "timeline 4"},
+		{"primary_on_another_timeline_stops", writable(toPrimary(Reign{Epoch: third.Epoch, Timeline: 4}, fresh)), Stop, "timeline 4"},
 		{"grant_of_an_older_epoch_counts_as_none", writable(toPrimary(first, fresh)), Stay, "counts as none"},
 		{"promoting_goes_on", promoting(toPrimary(third, fresh)), Stay, ""},
 		{"promoting_is_not_promoted_again", promoting(toPrimary(third, fresh/4)), Stay, ""},

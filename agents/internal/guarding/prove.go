@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/volumelock"
 )
@@ -96,5 +97,6 @@ func (g *Guard) buried(ctx context.Context, l *life) {
 	g.report.Update(func(s *grant.State) {
 		s.Phase, s.Server, s.Reason = grant.Stopped, grant.Down, l.why
 		s.KilledAll, s.StopSeconds, s.LastExit, s.LastPID = killed, g.worst.Seconds(), exit, 0
+		s.Vote = epoch.Version{}
 	})
 }

@@ -1,6 +1,9 @@
 package judge
 
-import "github.com/pgspan/pgspan/agents/internal/grant"
+import (
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
 
 // down reports whether, as far as is known, no server of this pod runs. Whoever releases proves it by the volume's lock (rule 6).
 func (f Facts) down() bool {
@@ -16,8 +19,30 @@ func ending(f Facts) Verdict {
 	out := Verdict{Grant: grant.Grant{Role: grant.Stop, Reason: reason}, Reason: reason, End: true}
 	if f.Store.Mine {
 		r := f.Store.Record
-		out.Grant.Epoch, out.Grant.Timeline, out.Grant.SystemID = r.Epoch, r.Timeline, r.SystemID
-		out.Do, out.Record = Release, r.Clone()
+		out.Grant.Epoch, out.Grant.Reign, out.Grant.Timeline, out.Grant.SystemID = r.Epoch, r.Reign, r.Timeline, r.SystemID
+		out.Do, out.Record = Release, released(f)
 	}
 	return out
+}
+
+// handOver: the leader stops in favour of another. The right is given back only when guard has confirmed the stop and no server is
+// left; who releases proves that by the volume's lock and reads the final position then (rule 7).
+func handOver(f Facts) Verdict {
+	r, reason := f.Store.Record, f.Handover.Reason
+	out := Verdict{Reason: reason, Grant: grant.Grant{
+		Role: grant.Stop, Reason: reason, Epoch: r.Epoch, Reign: r.Reign, Timeline: r.Timeline, SystemID: r.SystemID,
+	}}
+	if p := f.Local.Previous; p != nil && p.Role == grant.Stop && f.Local.State.Seq >= p.Seq && !f.Local.Stale && f.Local.State.Server == grant.Down {
+		out.Do, out.Record = Release, released(f)
+	}
+	return out
+}
+
+// released is the record as it is given back; the final position is filled in by whoever reads it.
+func released(f Facts) record.Record {
+	r := f.Store.Record.Clone()
+	if f.Handover != nil {
+		r.Heir = f.Handover.Heir
+	}
+	return r
 }

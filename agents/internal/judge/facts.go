@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
 	"github.com/pgspan/pgspan/agents/internal/record"
 )
 
@@ -30,9 +31,19 @@ type Facts struct {
 	// Draining: keeper was told to end.
 	Draining bool
 
-	Store  Store
-	Local  Local
-	Others Others
+	Store    Store
+	Local    Local
+	Others   Others
+	Election Election
+	// Handover: this member leads and is to give the right to Heir, by its own wish; nil: it is not.
+	Handover *Handover
+}
+
+// Handover is a leader's intention to stop in favour of another.
+type Handover struct {
+	// Heir is the member that is to follow; empty: whoever holds the final position.
+	Heir   string
+	Reason string
 }
 
 // Known says what is known of the record.
@@ -61,8 +72,10 @@ type Store struct {
 	// its place, of AbsentWait altogether.
 	Seen               bool
 	Vacant, AbsentWait time.Duration
-	// Expired: seen unchanged for the recorded duration by this process (rule 4).
+	// Expired: seen unchanged for the recorded duration by this process (rule 4). FreeFor is how long the record has been expired, or
+	// released, as this process has seen it.
 	Expired bool
+	FreeFor time.Duration
 }
 
 // Local is what this pod knows of its own volume and server.
@@ -76,6 +89,38 @@ type Local struct {
 	PreviousInForce bool
 	// StandbyFor is how long the server has been a standby without interruption.
 	StandbyFor time.Duration
+	// Standing is how this member stands to an election, as it tells the others.
+	Standing Standing
+	// Replayed is how far the running standby has come; nil: not known, or none runs.
+	Replayed *lsn.LSN
+}
+
+// Standing is how a member stands to an election.
+type Standing struct {
+	Member, Pod string
+	SystemID    string
+	// Version is the record's state on which it has voted: it streams from nobody, and will not by the word of that state. Zero: it has not.
+	Version epoch.Version
+	// Known: Position on Timeline is the end of its valid WAL (rule 9). Problem says why it is not known.
+	Known    bool
+	Timeline uint32
+	Position lsn.LSN
+	Problem  string
+	// Barred says why this member must not win, although it counts as heard; empty: it may.
+	Barred   string
+	Priority int
+}
+
+// Election holds the limits of elections, and the answers of the other listed members.
+type Election struct {
+	// Wait is how long members that are not heard are waited for, in asynchronous mode, and once more for each better one that does not act.
+	Wait time.Duration
+	// MaxLag is how many bytes a winner may lack of what the record says, in asynchronous mode.
+	MaxLag int64
+	// MaxDiscard is how many bytes past the fork a diverged member may give up by itself.
+	MaxDiscard int64
+	// Peers are answers to the question for the present record; who did not answer is not among them.
+	Peers []Standing
 }
 
 // Volume is one volume of the release as the API knows it.
@@ -133,6 +178,8 @@ type Verdict struct {
 	// Do changes the record to Record.
 	Do     Do
 	Record record.Record
+	// Version is the store's name for the state of the record that was judged: only that one is replaced.
+	Version string
 	// Reason is one sentence.
 	Reason string
 	// End: keeper was told to end and nothing is left to wait for but Do.

@@ -60,8 +60,11 @@ func reigning(f Facts, v grant.Volume) Verdict {
 	}
 	reason := fmt.Sprintf("holds the record of epoch %s", r.Epoch)
 	g := grant.Grant{
-		Role: grant.Primary, Reason: reason, Epoch: r.Epoch, Timeline: r.Timeline, SystemID: r.SystemID,
+		Role: grant.Primary, Reason: reason, Epoch: r.Epoch, Reign: r.Reign, Timeline: r.Timeline, SystemID: r.SystemID,
 		Bootstrap: r.Bootstrap != nil && r.Bootstrap.Member == f.Me.Member && r.SystemID == "",
+	}
+	if f.Handover != nil && f.Store.InForce {
+		return handOver(f)
 	}
 	if !f.Store.InForce {
 		// Not renewed in time. The grant in the file has ended by itself. The server may go on for readers.
@@ -80,39 +83,34 @@ func reigning(f Facts, v grant.Volume) Verdict {
 	return Verdict{Grant: g, Reason: reason}
 }
 
-// returning: an earlier life of this member holds the record, or has released it. This incarnation is a candidate like any other
-// (D2), and in this release the only one.
+// returning: an earlier life of this member holds the record, or this one has given it back. It is a candidate like any other (D2), except
+// that nobody else can resume its claim to create the database.
 func returning(f Facts, v grant.Volume) Verdict {
 	r := f.Store.Record
 	switch {
-	case f.Store.Silent >= patience && !v.Empty:
-		return replica(f, nil, "the Kubernetes API does not answer; reads only: "+f.Store.Problem) // D43
+	case r.SystemID != "" && v.Empty: // the database was made, and this volume has lost it
+		return emptyHolder(f)
+	case r.SystemID != "":
+		return freeOr(f, v, func() Verdict {
+			return keepRole(f, fmt.Sprintf("the lease of this member's earlier life (pod %s) must run out first", r.Holder.Pod))
+		})
 	case f.Local.Stale:
 		return wait("the reporter of this volume's state is not heard")
 	case f.Local.State.Phase == grant.Locking:
-		// An earlier server may still run on this volume (rule 6).
-		return wait("the volume is locked: " + f.Local.State.Reason)
-	case r.Released && holdsFinal(r, v):
-		return takeOver(f, v, "this member released the record and holds its final position") // rule 7
+		return wait("the volume is locked: " + f.Local.State.Reason) // rule 6
 	case f.Store.Expired:
 		return takeOver(f, v, "the lease of this member's earlier life ran out")
 	default:
-		return waitKeepingReads(f, v, fmt.Sprintf("the lease of this member's earlier life (pod %s) must run out first", r.Holder.Pod))
+		return wait(fmt.Sprintf("the lease of this member's earlier life (pod %s) must run out first", r.Holder.Pod))
 	}
 }
 
-// waitKeepingReads: nothing may be written yet.
-func waitKeepingReads(f Facts, _ grant.Volume, reason string) Verdict {
-	if p := f.Local.Previous; p != nil && p.Role == grant.Replica {
-		return keep(reason)
+// freeOr: the record is free for a candidate, or not yet.
+func freeOr(f Facts, v grant.Volume, not func() Verdict) Verdict {
+	if f.Store.Record.Released || f.Store.Expired || f.Store.Silent >= patience {
+		return candidate(f, v)
 	}
-	return wait(reason)
-}
-
-// holdsFinal reports whether the volume has everything up to the position at which the record was released.
-func holdsFinal(r record.Record, v grant.Volume) bool {
-	at, known := checkpoint(v)
-	return known && at >= r.LSN
+	return not()
 }
 
 // takeOver begins the next epoch on a newly reserved timeline.

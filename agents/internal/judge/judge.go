@@ -10,6 +10,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
 	"github.com/pgspan/pgspan/agents/internal/record"
+	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
 const (
@@ -21,7 +22,11 @@ const (
 )
 
 // Judge decides. The order of the rows is the order of what is certain: first who this is, then the record, then the volume.
-func Judge(f Facts) Verdict { return fenced(f, decide(f)) }
+func Judge(f Facts) Verdict {
+	v := fenced(f, decide(f))
+	v.Version = f.Store.Version
+	return v
+}
 
 // fenced turns a verdict that takes the right to write from a writing server into the order to stop at once (rules 5, 24). What the
 // server is to be afterwards is judged again when it is down.
@@ -32,9 +37,10 @@ func fenced(f Facts, v Verdict) Verdict {
 	}
 	stop := grant.Grant{Role: grant.Stop, Reason: "the server may write no longer: " + v.Reason}
 	if p := f.Local.Previous; p != nil { // guard obeys a deadline of the reign it knows
-		stop.Epoch, stop.Timeline = p.Epoch, p.Timeline
+		stop.Epoch, stop.Reign, stop.Timeline = p.Epoch, p.Reign, p.Timeline
 	}
 	v.Grant, v.Reason, v.Fence = stop, stop.Reason, true
+	v.Do = Nothing // whatever follows waits until this server is down
 	return v
 }
 
@@ -97,7 +103,8 @@ func keepOrWait(previous *grant.Grant, why string) Verdict {
 func replica(f Facts, up *grant.Upstream, reason string) Verdict {
 	g := grant.Grant{Role: grant.Replica, Reason: reason, Upstream: up}
 	if f.Store.Known == Present {
-		g.Epoch, g.SystemID = f.Store.Record.Epoch, f.Store.Record.SystemID
+		r := f.Store.Record
+		g.Epoch, g.Reign, g.SystemID, g.Version = r.Epoch, r.Reign, r.SystemID, r.Version()
 	}
 	return Verdict{Grant: g, Reason: reason}
 }
@@ -154,16 +161,44 @@ func follower(f Facts) Verdict {
 		// A member that is not listed has no slot and may be a copy (D26).
 		return wait(fmt.Sprintf("%s, which leads, has not listed this member yet", leader.Pod))
 	}
+	if looked && !v.Empty && !f.copied(v) && (r.Released || f.Store.Expired) {
+		if !r.MayLead() { // D45
+			return person(fmt.Sprintf("the record has format %d and this release understands up to %d: it does not lead; use the newer release", r.Format, record.Format))
+		}
+		return candidate(f, v)
+	}
+	if why := f.strayed(); why != "" {
+		out := Verdict{Reason: why, Grant: grant.Grant{Role: grant.Stop, Reason: why, Epoch: r.Epoch, Reign: r.Reign, Timeline: r.Timeline, SystemID: r.SystemID}}
+		return out // once it is down, the plan brings it back
+	}
 	up := &grant.Upstream{Member: leader.ID, Name: leader.Pod, Host: leader.Host, Address: leader.Address, Port: leader.Port}
 	out := replica(f, up, fmt.Sprintf("%s leads in epoch %s", leader.Pod, r.Epoch))
 	out.Grant.Timeline = r.Timeline
 	out.Grant.Slot, out.Grant.SyncName = SlotName(f.Me.Member), SlotName(f.Me.Member)
-	out.Grant.MayClone = true
+	out.Grant.MayClone, out.Grant.MayRewind, out.Grant.MaxDiscard = true, true, f.Election.MaxDiscard
+	if r.Opened == r.Timeline {
+		out.Grant.Lines = r.Lines
+	}
 	if f.volumeGone(r.Holder.Member) {
 		out.Reason += "; " + goneSentence(f)
 		out.Person = true
 	}
 	return out
+}
+
+// strayed says why a running standby cannot follow the leader: it is past the point where the leader's timeline began.
+func (f Facts) strayed() string {
+	r, own := f.Store.Record, f.Local.Standing
+	if f.Local.Replayed == nil || own.Timeline == 0 || r.Opened != r.Timeline || f.Local.State == nil || f.Local.State.Server != grant.Standby {
+		return ""
+	}
+	switch where, beyond := timeline.Relate(own.Timeline, *f.Local.Replayed, r.Opened, r.Lines); where {
+	case timeline.Ahead:
+		return fmt.Sprintf("this member is %d bytes past the point where the leader's timeline %d began: it must be brought back before it can follow", beyond, r.Timeline)
+	case timeline.Apart:
+		return fmt.Sprintf("this member is on timeline %d, which is none of the leader's: it must be brought back before it can follow", own.Timeline)
+	}
+	return ""
 }
 
 func goneSentence(f Facts) string {

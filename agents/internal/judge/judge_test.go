@@ -245,40 +245,28 @@ func TestBootstrapFlag(t *testing.T) {
 	}
 }
 
+// A returning earlier life of the holder has no more right than anybody else: it starts as a standby, votes, and is elected.
 func TestReturningHolder(t *testing.T) {
+	claim := func(f *Facts) {
+		f.Local.State.Volume, f.Store.Expired = &grant.Volume{Empty: true}, true
+		f.Store.Record.SystemID, f.Store.Record.Bootstrap = "", &record.Bootstrap{Member: "pvc-a"}
+		f.Store.Record.Epoch, f.Store.Record.Timeline = at(1), 1
+	}
 	check(t, map[string]row{
-		"waits_for_its_earlier_life":    {held(early), nil, want{role: grant.Wait, says: "must run out first"}},
-		"same_pod_after_a_reboot_waits": {held(grant.Incarnation{Member: "pvc-a", Pod: me.Pod, Boot: "boot-0"}), nil, want{role: grant.Wait, says: "must run out"}},
-		"takes_over_when_it_ran_out":    {held(early), func(f *Facts) { f.Store.Expired = true }, want{role: grant.Wait, do: Take, epoch: at(4), line: 4}},
-		"crashed_server_takes_over":     {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.State.Volume.Checkpoint = "0/4000000" }, want{role: grant.Wait, do: Take, epoch: at(4), line: 4}},
-		"timeline_above_the_volumes_own": {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.State.Volume.Timeline = 6 },
-			want{role: grant.Wait, do: Take, epoch: at(4), line: 7}},
-		"timeline_above_that_of_a_replica_promoted_by_hand": {held(early), func(f *Facts) { f.Store.Expired = true; f.Others.Volumes[1].Timeline = 7 },
-			want{role: grant.Wait, do: Take, epoch: at(4), line: 8}},
-		"timelines_of_another_database_do_not_count": {held(early), func(f *Facts) {
-			f.Store.Expired, f.Others.Volumes[1].SystemID, f.Others.Volumes[1].Timeline = true, "1", 7
-		}, want{role: grant.Wait, do: Take, epoch: at(4), line: 4}},
-		"timeline_above_an_interrupted_promotion": {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.State.Volume.PrimaryLine = 5 },
-			want{role: grant.Wait, do: Take, epoch: at(4), line: 6}},
-		"locked_volume_waits":       {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.State.Phase = grant.Locking }, want{role: grant.Wait, says: "locked"}},
-		"silent_reporter_waits":     {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.Stale = true }, want{role: grant.Wait, says: "not heard"}},
-		"released_is_taken_at_once": {held(early), func(f *Facts) { f.Store.Record.Released = true }, want{role: grant.Wait, do: Take, epoch: at(4), line: 4}},
-		"older_copy_waits_for_a_release": {held(early), func(f *Facts) { f.Store.Record.Released = true; f.Local.State.Volume.Checkpoint = "0/4FFFFFF" },
-			want{role: grant.Wait, says: "must run out"}},
-		"unknown_position_waits_for_a_release": {held(early), func(f *Facts) { f.Store.Record.Released = true; f.Local.State.Volume.Checkpoint = "" },
-			want{role: grant.Wait, says: "must run out"}},
-		"standby_is_promoted_where_it_stands": {held(early), func(f *Facts) {
-			f.Store.Expired, f.Local.Previous = true, &grant.Grant{Role: grant.Replica}
-		}, want{do: Take, epoch: at(4), line: 4}},
-		"api_lost_again_gives_reads": {held(early), func(f *Facts) { f.Store.Expired = true; f.Store.Silent = time.Minute }, want{role: grant.Replica, says: "reads only"}},
-		"resumed_claim_makes_timeline_1": {held(early), func(f *Facts) {
-			f.Local.State.Volume, f.Store.Expired = &grant.Volume{Empty: true}, true
-			f.Store.Record.SystemID, f.Store.Record.Bootstrap = "", &record.Bootstrap{Member: "pvc-a"}
-			f.Store.Record.Epoch, f.Store.Record.Timeline = at(1), 1
-		}, want{role: grant.Wait, do: Take, epoch: at(2), line: 1}},
-		"claim_with_data_goes_to_the_next_timeline": {held(early), func(f *Facts) {
-			f.Store.Expired, f.Store.Record.Bootstrap = true, &record.Bootstrap{Member: "pvc-a"}
-		}, want{role: grant.Wait, do: Take, epoch: at(4), line: 4}},
+		"waits_for_its_earlier_life":           {held(early), nil, want{role: grant.Wait, says: "must run out first"}},
+		"reads_on_while_it_waits":              {held(early), func(f *Facts) { f.Local.Previous = &grant.Grant{Role: grant.Replica} }, want{says: "must run out first"}},
+		"same_pod_after_a_reboot_waits":        {held(grant.Incarnation{Member: "pvc-a", Pod: me.Pod, Boot: "boot-0"}), nil, want{role: grant.Wait, says: "must run out"}},
+		"votes_when_it_ran_out":                {held(early), func(f *Facts) { f.Store.Expired = true }, want{role: grant.Replica, epoch: at(3), line: 3, says: "voting on it"}},
+		"crashed_server_votes_before_it_leads": {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.State.Volume.Checkpoint = "0/4000000" }, want{role: grant.Replica, epoch: at(3), line: 3}},
+		"locked_volume_waits":                  {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.State.Phase = grant.Locking }, want{role: grant.Wait, says: "locked"}},
+		"silent_reporter_waits":                {held(early), func(f *Facts) { f.Store.Expired = true; f.Local.Stale = true }, want{role: grant.Wait, says: "not heard"}},
+		"api_lost_again_gives_reads":           {held(early), func(f *Facts) { f.Store.Expired = true; f.Store.Silent = time.Minute }, want{role: grant.Replica, says: "reads only"}},
+		"resumed_claim_makes_timeline_1":       {held(early), claim, want{role: grant.Wait, do: Take, epoch: at(2), line: 1}},
+		"claim_waits_for_its_earlier_life":     {held(early), func(f *Facts) { claim(f); f.Store.Expired = false }, want{role: grant.Wait, says: "must run out"}},
+		"claim_on_a_locked_volume_waits":       {held(early), func(f *Facts) { claim(f); f.Local.State.Phase = grant.Locking }, want{role: grant.Wait, says: "locked"}},
+		"claim_of_a_silent_reporter_waits":     {held(early), func(f *Facts) { claim(f); f.Local.Stale = true }, want{role: grant.Wait, says: "not heard"}},
+		"claim_with_data_is_elected_as_others": {held(early), func(f *Facts) { f.Store.Expired, f.Store.Record.Bootstrap = true, &record.Bootstrap{Member: "pvc-a"} }, want{role: grant.Replica, epoch: at(3), line: 3}},
+		"made_database_on_an_empty_volume":     {held(early), func(f *Facts) { claim(f); f.Store.Record.SystemID = systemID }, want{role: grant.Wait, person: true, says: "its volume is empty"}},
 	})
 }
 
@@ -294,14 +282,16 @@ func TestFollower(t *testing.T) {
 	check(t, map[string]row{
 		"streams_from_the_recorded_leader": {held(other), nil, want{role: grant.Replica, epoch: at(3), line: 3, says: "a-replica-0 leads"}},
 		"lost_the_record":                  {held(other), func(f *Facts) { f.Local.Previous, f.Local.PreviousInForce = &grant.Grant{Role: grant.Primary}, true }, want{role: grant.Replica, says: "leads"}},
-		"expired_lease_of_another_is_not_taken": {held(other), func(f *Facts) { f.Store.Expired = true },
-			want{role: grant.Replica, says: "leads"}},
-		"released_lease_of_another_is_not_taken": {held(other), func(f *Facts) { f.Store.Record.Released = true }, want{role: grant.Replica, says: "leads"}},
-		"unlisted_member_waits":                  {held(other), func(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[1:] }, want{role: grant.Wait, says: "has not listed"}},
-		"leader_not_listed":                      {held(other), func(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[:1] }, want{role: grant.Wait, says: "does not list its own leader"}},
-		"database_is_being_created":              {held(other), func(f *Facts) { f.Store.Record.SystemID = ""; f.Local.State.Volume = &grant.Volume{Empty: true} }, want{role: grant.Wait, says: "creating"}},
-		"foreign_data":                           {held(other), func(f *Facts) { f.Local.State.Volume.SystemID = "1" }, want{role: grant.Wait, person: true, says: "another database"}},
-		"store_was_set_back":                     {held(other), func(f *Facts) { f.Local.State.Volume.HighestEpoch = at(4) }, want{role: grant.Wait, person: true, says: "set back"}},
+		"expired_lease_of_another_is_voted_on": {held(other), func(f *Facts) { f.Store.Expired = true },
+			want{role: grant.Replica, epoch: at(3), line: 3, says: "voting on it"}},
+		"released_lease_of_another_is_left_to_who_holds_its_end": {held(other), func(f *Facts) {
+			f.Store.Record.Released, f.Local.Previous = true, &grant.Grant{Role: grant.Replica}
+		}, want{says: "does not hold"}},
+		"unlisted_member_waits":     {held(other), func(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[1:] }, want{role: grant.Wait, says: "has not listed"}},
+		"leader_not_listed":         {held(other), func(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[:1] }, want{role: grant.Wait, says: "does not list its own leader"}},
+		"database_is_being_created": {held(other), func(f *Facts) { f.Store.Record.SystemID = ""; f.Local.State.Volume = &grant.Volume{Empty: true} }, want{role: grant.Wait, says: "creating"}},
+		"foreign_data":              {held(other), func(f *Facts) { f.Local.State.Volume.SystemID = "1" }, want{role: grant.Wait, person: true, says: "another database"}},
+		"store_was_set_back":        {held(other), func(f *Facts) { f.Local.State.Volume.HighestEpoch = at(4) }, want{role: grant.Wait, person: true, says: "set back"}},
 		"restored_namespace_of_which_the_leaders_claim_is_another": {held(grant.Incarnation{Member: "old-pvc-b", Pod: "x", Boot: "y"}), func(f *Facts) {
 			f.Store.Record.Members = []record.Member{{ID: "old-pvc-a", Pod: "a-primary-0"}, {ID: "old-pvc-b", Pod: "a-replica-0"}}
 		}, want{role: grant.Wait, person: true, says: "its volume is gone"}},
@@ -320,6 +310,8 @@ func TestFollower(t *testing.T) {
 			f.Local.State.Volume, f.Others = fresh().Local.State.Volume, fresh().Others
 			f.Others.Empty = f.Others.Empty[:1]
 		}, want{role: grant.Wait, says: "list"}},
-		"higher_format_is_followed": {held(other), func(f *Facts) { f.Store.Record.Format = 2 }, want{role: grant.Replica, says: "leads"}},
+		"higher_format_is_not_voted_on": {held(other), func(f *Facts) { f.Store.Record.Format, f.Store.Expired = 2, true }, want{role: grant.Wait, person: true, says: "format 2"}},
+		"free_record_of_a_copy":         {held(other), func(f *Facts) { f.Store.Expired, f.Local.State.Volume.Noted = true, "pvc-z" }, want{role: grant.Replica, says: "leads"}},
+		"higher_format_is_followed":     {held(other), func(f *Facts) { f.Store.Record.Format = 2 }, want{role: grant.Replica, says: "leads"}},
 	})
 }

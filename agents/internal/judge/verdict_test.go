@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/record"
 )
 
 func TestWritingServerWithoutARightIsStopped(t *testing.T) {
@@ -21,7 +23,12 @@ func TestWritingServerWithoutARightIsStopped(t *testing.T) {
 		"promoted_by_hand":        {held(other), func(f *Facts) { f.Local.State.Server = grant.Writable }, want{role: grant.Stop}},
 		"its_own_reign_goes_on":   {held(me), writing(grant.Writable), want{role: grant.Primary, epoch: at(3), line: 3}},
 		"standby_is_left_alone":   {held(other), writing(grant.Standby), want{role: grant.Replica}},
-		"record_removed":          {base(), writing(grant.Writable), want{role: grant.Stop, person: true}},
+		// A take must not ride on the order to stop: the server is proven dead first.
+		"free_record_is_not_taken_before_it_is_down": {held(early), func(f *Facts) {
+			writing(grant.Writable)(f)
+			f.Store.Expired, f.Store.Record.SystemID, f.Store.Record.Bootstrap = true, "", &record.Bootstrap{Member: "pvc-a"}
+		}, want{role: grant.Stop, says: "may write no longer"}},
+		"record_removed": {base(), writing(grant.Writable), want{role: grant.Stop, person: true}},
 	})
 	f := held(other)
 	writing(grant.Writable)(&f)
@@ -31,8 +38,11 @@ func TestWritingServerWithoutARightIsStopped(t *testing.T) {
 }
 
 func TestReplicaGrant(t *testing.T) {
-	g := Judge(held(other)).Grant
-	want := grant.Grant{Role: grant.Replica, Reason: g.Reason, Epoch: at(3), Timeline: 3, SystemID: systemID, Slot: "pgspan_pvc_a", SyncName: "pgspan_pvc_a", MayClone: true}
+	f := held(other)
+	f.Election.MaxDiscard, f.Store.Record.Reign, f.Store.Record.Opened, f.Store.Record.Lines = 1<<20, "reign-3", 3, ways
+	g := Judge(f).Grant
+	want := grant.Grant{Role: grant.Replica, Reason: g.Reason, Epoch: at(3), Timeline: 3, SystemID: systemID, Slot: "pgspan_pvc_a", SyncName: "pgspan_pvc_a",
+		MayClone: true, MayRewind: true, MaxDiscard: 1 << 20, Version: epoch.Version{Epoch: at(3), Beat: 9}, Reign: "reign-3", Lines: ways}
 	up := grant.Upstream{Member: "pvc-b", Name: "a-replica-0", Host: "a-replica-0.a-members", Address: "10.0.0.2", Port: 5432}
 	if g.Upstream == nil || *g.Upstream != up {
 		t.Fatalf("upstream: got %+v, want %+v", g.Upstream, up)
@@ -71,8 +81,8 @@ func TestNoCombinationGrantsWithoutARecordInForce(t *testing.T) {
 	servers := []grant.Server{grant.Down, grant.Standby, grant.Promoting, grant.Writable}
 	phases := []grant.Phase{grant.Locking, grant.Waiting, grant.Running, grant.Stopped}
 	n := 0
-	for _, from := range []func() Facts{base, fresh, func() Facts { return held(me) }, func() Facts { return held(early) }, func() Facts { return held(other) }} {
-		for bits := range 1 << 9 {
+	for _, from := range []func() Facts{base, fresh, func() Facts { return held(me) }, func() Facts { return held(early) }, func() Facts { return held(other) }, orphaned, gaveBack} {
+		for bits := range 1 << 12 {
 			for _, server := range servers {
 				for _, phase := range phases {
 					f := from()
@@ -92,6 +102,18 @@ func TestNoCombinationGrantsWithoutARecordInForce(t *testing.T) {
 					if on(8) {
 						f.Store.Known = Unreachable
 					}
+					voted := on(9)
+					if voted {
+						f.Local.Standing = standing("pvc-a", "a-primary-0")
+					} else {
+						f.Local.Standing.Known = false
+					}
+					if replayed := f.Store.Record.LSN; on(10) {
+						f.Local.Replayed = &replayed
+					}
+					if on(11) {
+						synchronous(&f, 1, "pvc-a", "pvc-b")
+					}
 					f.Local.State.Server, f.Local.State.Phase = server, phase
 					v, old := Judge(f), f.Store.Record
 					n++
@@ -101,8 +123,20 @@ func TestNoCombinationGrantsWithoutARecordInForce(t *testing.T) {
 					if v.Do == Take && (v.Record.Epoch.Compare(old.Epoch) <= 0 || v.Record.Timeline <= old.Timeline && !f.Local.State.Volume.Empty) {
 						t.Fatalf("epoch %s timeline %d after %s %d: %+v", v.Record.Epoch, v.Record.Timeline, old.Epoch, old.Timeline, f)
 					}
-					if v.Do == Take && old.Holder.Member != me.Member {
-						t.Fatalf("another member's record is taken: %+v", f)
+					if v.Do == Take && !f.Store.Mine && !old.Released && !f.Store.Expired {
+						t.Fatalf("a record that is not free is taken: %+v", f)
+					}
+					if v.Do == Take && !f.Store.Mine && !old.Released && old.SystemID != "" && !voted {
+						t.Fatalf("taken without a vote: %+v", f)
+					}
+					if v.Do == Take && old.Holder.Member != me.Member && server != grant.Standby {
+						t.Fatalf("taken for a server that is no standby: %+v", f)
+					}
+					if v.Do == Take && (server == grant.Writable || server == grant.Promoting) {
+						t.Fatalf("taken while a server writes: %+v", f)
+					}
+					if v.Do == Take && f.Draining {
+						t.Fatalf("taken by a pod that ends: %+v", f)
 					}
 					if v.Do == Create && f.Store.Known != Absent {
 						t.Fatalf("created over something: %+v", f)
@@ -111,7 +145,7 @@ func TestNoCombinationGrantsWithoutARecordInForce(t *testing.T) {
 			}
 		}
 	}
-	if n < 20000 {
+	if n < 400000 {
 		t.Fatalf("only %d combinations were judged", n)
 	}
 }

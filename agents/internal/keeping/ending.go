@@ -12,6 +12,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/controlfile"
 	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/layout"
+	"github.com/pgspan/pgspan/agents/internal/record"
 )
 
 // end finishes a drained keeper. The grant to stop is written by now. guard takes the volume's lock before it reads the grant, so a lock that
@@ -23,36 +24,57 @@ func (k *Keeper) end(ctx context.Context, v judge.Verdict) error {
 	}
 	defer free()
 	if v.Do == judge.Release {
-		k.release(ctx, v.Record.SystemID)
+		if err := k.release(ctx, v.Record); err != nil {
+			k.log.Warn("record not released, it runs out by itself", "error", err)
+		}
 	}
 	k.log.Info("ended", "reason", v.Reason)
 	k.endOnce.Do(func() { close(k.ended) })
 	return nil
 }
 
-// release gives the record back with the position of the shutdown checkpoint. A release that fails, or that has no such position to tell, is no
-// reason to stay: the lease runs out.
-func (k *Keeper) release(ctx context.Context, systemID string) {
+// handedOver finishes a hand-over: it proves that no server is left and keeps any from starting while the record is given back. One that
+// cannot be finished is called off, and the server goes on as primary under its lease (SAFETY D33).
+func (k *Keeper) handedOver(ctx context.Context, v judge.Verdict) error {
+	free, err := holdLock(layout.In(k.o.Volume).Lock())
+	if err != nil {
+		return fmt.Errorf("prove the server stopped: %w", err)
+	}
+	defer free()
+	if err := k.release(ctx, v.Record); err != nil {
+		if !k.look().ending() {
+			k.change(func(n *known) { n.handover = nil })
+		}
+		return err
+	}
+	return nil
+}
+
+// ending: the container was told to end, so there is no going back.
+func (n known) ending() bool { return n.state != nil && n.state.Ending }
+
+// release gives the record back with the position of the shutdown checkpoint, to the heir that r names. Nobody may be able to start a server
+// meanwhile.
+func (k *Keeper) release(ctx context.Context, r record.Record) error {
 	l := k.loop.Load()
 	if l == nil {
-		return
+		return nil
 	}
 	c, err := controlfile.Read(layout.In(k.o.Volume).Data())
 	switch {
 	case err != nil:
-		k.log.Warn("record not released, it runs out by itself", "error", err)
-		return
-	case c.State != controlfile.ShutDown || c.SystemID != systemID:
-		k.log.Info("record not released, it runs out by itself", "reason", "the server was not shut down cleanly")
-		return
+		return err
+	case c.State != controlfile.ShutDown || c.SystemID != r.SystemID:
+		return errors.New("release the record: the server was not shut down cleanly")
 	}
 	ctx, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
-	if err := l.Release(ctx, c.Checkpoint); err != nil {
-		k.log.Warn("record not released, it runs out by itself", "error", err)
-		return
+	if err := l.Release(ctx, c.Checkpoint, r.Heir); err != nil {
+		return err
 	}
-	k.log.Info("record released", "lsn", c.Checkpoint.String())
+	k.log.Info("record released", "lsn", c.Checkpoint.String(), "heir", r.Heir)
+	k.tellPeers(context.WithoutCancel(ctx), l.View().Record)
+	return nil
 }
 
 var errHeld = errors.New("a server process, or guard, still holds the volume's lock")

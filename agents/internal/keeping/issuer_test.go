@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -151,7 +152,7 @@ func TestAnotherHolderStopsAtOnceAndAnOutageDoesNot(t *testing.T) {
 	// A fence is not taken back by a late renewal.
 	r.clock = start.Add(2 * time.Second)
 	r.renewed(holding(3, until.Add(time.Hour)))
-	if again := r.file(); again != g {
+	if again := r.file(); !reflect.DeepEqual(again, g) {
 		t.Errorf("after a late renewal: got %+v, want %+v", again, g)
 	}
 }

@@ -2,6 +2,7 @@ package keeping
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -53,9 +54,13 @@ func (k *Keeper) do(ctx context.Context, v judge.Verdict) error {
 	var err error
 	switch v.Do {
 	case judge.Create:
+		v.Record.Reign = rand.Text()[:16]
 		err = l.Create(ctx, v.Record)
 	case judge.Take:
-		err = l.Take(ctx, l.View().Version, v.Record)
+		v.Record.Reign = rand.Text()[:16]
+		err = l.Take(ctx, v.Version, v.Record)
+	case judge.Release:
+		return k.handedOver(ctx, v)
 	default:
 		return nil
 	}
@@ -95,8 +100,11 @@ func (k *Keeper) facts() judge.Facts {
 	f.Store = judge.Store{
 		Known: knownOf(v.Known), Record: v.Record, Version: v.Version, Problem: v.Problem, Silent: now.Sub(answered),
 		Mine: v.Mine, InForce: v.InForce(now), Expired: v.Expired(now),
-		Seen: v.Seen, Vacant: v.Vacant(now), AbsentWait: v.AbsentWait,
+		Seen: v.Seen, Vacant: v.Vacant(now), AbsentWait: v.AbsentWait, FreeFor: v.FreeFor(now),
 	}
+	limits := k.settings.Failover
+	f.Election = judge.Election{Wait: limits.Wait(), MaxLag: limits.MaxLag(), MaxDiscard: limits.MaxDiscard(), Peers: n.heard}
+	f.Local.Standing, f.Local.Replayed, f.Handover = k.standing(), n.replayed(now), n.handover
 	f.Local.Previous, f.Local.PreviousInForce = k.issuer.previous(), k.issuer.inForce()
 	if n.state != nil {
 		f.Local.State, f.Local.Stale = n.state, now.Sub(n.state.Beat) > stateAge
@@ -105,6 +113,15 @@ func (k *Keeper) facts() judge.Facts {
 		}
 	}
 	return f
+}
+
+// judgeEvery: twice a second, and at the moment when the record may become free.
+func (k *Keeper) judgeEvery() time.Duration {
+	v, now := k.view(), boottime.Now()
+	if v.Known != lease.Present || v.Mine || free(v, now) {
+		return 500 * time.Millisecond
+	}
+	return untilExpiry(v, now)
 }
 
 func knownOf(k lease.Known) judge.Known {
@@ -140,13 +157,14 @@ func (k *Keeper) readState() {
 		case n.standbySince == 0 || n.state == nil || n.state.LastPID != s.LastPID:
 			n.standbySince = boottime.Now()
 		}
-		changed = n.state == nil || n.state.Phase != s.Phase || n.state.Server != s.Server
+		changed = n.state == nil || n.state.Phase != s.Phase || n.state.Server != s.Server || n.state.Ending != s.Ending || n.state.Vote != s.Vote
 		n.state = &s
 	})
 	if changed {
 		k.log.Info("server's state", "phase", s.Phase, "server", s.Server, "reason", s.Reason, "seq", s.Seq)
 		k.observeWake.up()
 		k.publishWake.up()
+		k.handWake.up()
 	}
 }
 

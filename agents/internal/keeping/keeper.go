@@ -17,6 +17,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/kube"
 	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/members"
+	"github.com/pgspan/pgspan/agents/internal/peers"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/publish"
 	"github.com/pgspan/pgspan/agents/internal/renewal"
@@ -36,6 +37,9 @@ type Options struct {
 	Adopt       string
 	Timing      lease.Timing
 	SlotTTL     time.Duration
+
+	// PeersListen is where the other keepers are answered.
+	PeersListen string
 
 	Control, Socket, Settings, TLS, Users string
 	// Volume is where the pod's volume is mounted, read-only.
@@ -59,6 +63,9 @@ type Keeper struct {
 	where    pg.Where
 	events   *publish.Events
 	loops    *loops
+	// peers asks the other keepers, server answers them.
+	peers  *peers.Client
+	server *peers.Server
 	// memberList is used by the survey alone.
 	memberList members.List
 
@@ -70,7 +77,7 @@ type Keeper struct {
 	mu    sync.Mutex
 	known known
 
-	judgeWake, observeWake, publishWake, surveyWake wake
+	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake wake
 }
 
 // New reads what does not change and adopts what an earlier process left.
@@ -87,8 +94,10 @@ func New(o Options) (*Keeper, error) {
 		o: o, log: o.Log, settings: s, boot: boot, memberList: members.List{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
 		where:     pg.Where{SocketDir: o.Socket, Port: s.Port},
 		events:    publish.NewEvents(o.Pod, o.PodUID, o.Log),
-		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(),
+		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(),
 	}
+	k.peers = peers.NewClient(peers.ClientOptions{TLSDir: o.TLS, Log: o.Log})
+	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Nudge: k.Nudged, Log: o.Log})
 	me := grant.Incarnation{Pod: o.PodUID, Boot: boot}
 	state, err := grant.ReadState(o.Control)
 	if err != nil && !errors.Is(err, grant.ErrNone) {
@@ -121,7 +130,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 	run("survey", k.surveyEvery, k.surveyWake, k.survey)
 	run("observe", k.observeEvery, k.observeWake, k.observeServer())
 	run("figures", always(10*time.Second), nil, k.measure)
-	run("judge", always(500*time.Millisecond), k.judgeWake, k.judgeOnce)
+	run("judge", k.judgeEvery, k.judgeWake, k.judgeOnce)
+	run("elect", k.electEvery, k.electWake, k.electing())
+	run("hand over", always(500*time.Millisecond), k.handWake, k.handing())
 	run("publish", always(5*time.Second), k.publishWake, k.publisher())
 	run("accounts", always(5*time.Second), nil, k.accounts())
 	run("volumes", always(volumesEvery), nil, k.growVolumes())
@@ -132,6 +143,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	all.Go(func() { k.watchControl(ctx) })
 	all.Go(func() { _ = k.events.Run(ctx, k.o.API) })
 	all.Go(func() { k.lease(ctx) })
+	all.Go(func() { k.server.Run(ctx) })
 	select {
 	case <-ctx.Done():
 	case <-k.ended:
@@ -172,10 +184,14 @@ func (k *Keeper) lease(ctx context.Context) {
 func (k *Keeper) noteView(v lease.View) {
 	k.mu.Lock()
 	last := k.known.lastView
-	k.known.lastView = viewKey{v.Known, v.Mine, v.InForce(boottime.Now()), v.Record.Epoch, v.Record.Released, len(v.Record.Members), v.Record.Bootstrap != nil}
+	k.known.lastView = viewKey{v.Known, v.Mine, v.InForce(boottime.Now()), v.Record.Epoch, v.Record.Released, len(v.Record.Members), v.Record.Bootstrap != nil, v.Record.Opened}
 	changed := last != k.known.lastView
 	k.mu.Unlock()
+	if changed && v.Mine && (last.epoch != v.Record.Epoch || last.opened != v.Record.Opened) {
+		k.tellPeers(context.Background(), v.Record)
+	}
 	if changed {
+		k.electWake.up()
 		k.judgeWake.up()
 		k.publishWake.up()
 		k.observeWake.up()

@@ -13,6 +13,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/observed"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/record"
+	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
 // known is what the loops have found out, each its part. It is guarded by Keeper.mu; what it points to is never changed.
@@ -35,6 +36,13 @@ type known struct {
 	free, size   *uint64
 	certificates map[string]float64
 
+	position position         // while this member votes
+	heard    []judge.Standing // what the others answered, while the record is free
+
+	handover      *judge.Handover // this member leads and gives the right away
+	handoverSince boottime.Instant
+	handoverEpoch epoch.Epoch
+
 	verdict  judge.Verdict
 	lastView viewKey
 	news     news
@@ -48,6 +56,7 @@ type viewKey struct {
 	released      bool
 	members       int
 	bootstrap     bool
+	opened        uint32
 }
 
 // news is what the next renewals put into the record, as long as the record is of this epoch.
@@ -55,6 +64,8 @@ type news struct {
 	epoch      epoch.Epoch
 	lsn        lsn.LSN
 	systemID   string
+	opened     uint32
+	lines      []timeline.Line
 	members    []record.Member
 	statements int
 	done       bool // the database is made: the claim goes
@@ -70,6 +81,9 @@ func (n news) apply(r *record.Record) {
 	}
 	if r.SystemID == "" {
 		r.SystemID = n.systemID
+	}
+	if n.opened == r.Timeline {
+		r.Opened, r.Lines = n.opened, n.lines
 	}
 	if n.members != nil {
 		r.Members = n.members

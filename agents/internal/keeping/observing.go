@@ -20,6 +20,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/lsn"
 	"github.com/pgspan/pgspan/agents/internal/members"
 	"github.com/pgspan/pgspan/agents/internal/pg"
+	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
 // askTime bounds one turn of questions to the server.
@@ -28,6 +29,9 @@ const askTime = 3 * time.Second
 // observeEvery: each second; quicker while a promotion is awaited, because the Service for writing follows it.
 func (k *Keeper) observeEvery() time.Duration {
 	n := k.look()
+	if free(k.view(), boottime.Now()) {
+		return 50 * time.Millisecond // this member votes, and clients wait
+	}
 	if s := n.freshStatus(boottime.Now()); k.issuer.inForce() && (s == nil || s.InRecovery) && n.state != nil && n.state.Server != grant.Down {
 		return 100 * time.Millisecond
 	}
@@ -39,6 +43,7 @@ func (k *Keeper) observeServer() func(context.Context) error {
 	o := pg.NewObserver(k.where)
 	var slotsAt, figuresAt boottime.Instant
 	rate := rates{}
+	var prober prober
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, askTime)
 		defer cancel()
@@ -72,8 +77,17 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		}
 		v := k.view()
 		leading := v.InForce(now) && !s.InRecovery
-		if leading && s.Current != nil {
-			k.tellRecord(v.Record.Epoch, func(n *news) { n.lsn, n.systemID = *s.Current, s.SystemID })
+		leading = leading && s.Flushed != nil
+		if leading {
+			k.tellRecord(v.Record.Epoch, func(n *news) { n.lsn, n.systemID = *s.Flushed, s.SystemID })
+			if err := k.opened(v, s.Timeline); err != nil {
+				return err
+			}
+		}
+		if free(v, now) {
+			if err := k.probe(ctx, o, &prober); err != nil {
+				return err
+			}
 		}
 		if slotsAt == 0 || now.Sub(slotsAt) >= 5*time.Second {
 			slotsAt = now
@@ -91,6 +105,24 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		}
 		return nil
 	}
+}
+
+// opened tells the record that this leader has opened on its timeline, and how that came about.
+func (k *Keeper) opened(v lease.View, line uint32) error {
+	if v.Record.Opened == v.Record.Timeline || line != v.Record.Timeline {
+		return nil
+	}
+	text, err := k.history(line)
+	if err != nil {
+		return err
+	}
+	lines, err := timeline.ParseHistory(text)
+	if err != nil {
+		return err
+	}
+	k.tellRecord(v.Record.Epoch, func(n *news) { n.opened, n.lines = line, lines })
+	k.loop.Load().Nudge()
+	return nil
 }
 
 // standsStale: guard is not heard, so its word that no server runs is not taken.

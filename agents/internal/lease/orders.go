@@ -22,6 +22,7 @@ type order struct {
 	version string
 	record  record.Record
 	final   lsn.LSN
+	heir    string
 	done    chan error
 }
 
@@ -40,10 +41,10 @@ func (l *Loop) Take(ctx context.Context, version string, r record.Record) error 
 	return l.order(ctx, order{what: take, version: version, record: r})
 }
 
-// Release gives the record back with the final position. The caller has proven that no server process is left and keeps any from
+// Release gives the record back with the final position, meant for heir (empty: for whoever holds that position). The caller has proven that no server process is left and keeps any from
 // starting until this returns.
-func (l *Loop) Release(ctx context.Context, final lsn.LSN) error {
-	return l.order(ctx, order{what: release, final: final})
+func (l *Loop) Release(ctx context.Context, final lsn.LSN, heir string) error {
+	return l.order(ctx, order{what: release, final: final, heir: heir})
 }
 
 func (l *Loop) order(ctx context.Context, o order) error {
@@ -95,7 +96,7 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 		version, err := l.write(ctx, v.Version, next)
 		return l.settle(ctx, next, version, base, err)
 	case release:
-		return l.giveBack(ctx, v, o.final)
+		return l.giveBack(ctx, v, o.final, o.heir)
 	default:
 		return fmt.Errorf("unknown order %d", o.what)
 	}
@@ -111,12 +112,12 @@ func (l *Loop) settle(ctx context.Context, next record.Record, version string, b
 	return err
 }
 
-func (l *Loop) giveBack(ctx context.Context, v View, final lsn.LSN) error {
+func (l *Loop) giveBack(ctx context.Context, v View, final lsn.LSN, heir string) error {
 	if !v.Mine {
 		return fmt.Errorf("release the record: this incarnation does not hold it: %w", ErrStale)
 	}
 	next := l.stamp(v.Record.Clone())
-	next.Released, next.LSN = true, final
+	next.Released, next.LSN, next.Heir = true, final, heir
 	// The right ends before the write is sent: from then on it may be somebody else's.
 	v.Deadline = 0
 	l.publish(v)

@@ -86,6 +86,18 @@ func (v View) Vacant(now boottime.Instant) time.Duration {
 	}
 }
 
+// FreeFor is how long the record has been free at now: released, or expired. Zero: it is not.
+func (v View) FreeFor(now boottime.Instant) time.Duration {
+	switch {
+	case v.Known != Present:
+		return 0
+	case v.Record.Released:
+		return v.Unchanged(now)
+	default:
+		return max(0, v.Unchanged(now)-time.Duration(v.Record.Duration))
+	}
+}
+
 // Expired reports whether another member may take the record over at now.
 func (v View) Expired(now boottime.Instant) bool {
 	return v.Known == Present && v.Unchanged(now) >= time.Duration(v.Record.Duration)

@@ -30,6 +30,9 @@ func defaults(in Input) map[string]string {
 		"max_slot_wal_keep_size":     megabytes(slotRoom(in)),
 		"max_wal_size":               megabytes(walSize(in)),
 		"min_wal_size":               megabytes(max(80*mb, 2*segment(in))),
+		// A peer that does not answer holds up a clean shutdown for as long (SAFETY D33).
+		"wal_sender_timeout":   "5s",
+		"wal_receiver_timeout": "10s",
 		// A client that vanished with its node is noticed after two minutes and not after two hours.
 		"tcp_keepalives_idle":     "60",
 		"tcp_keepalives_interval": "10",
@@ -85,7 +88,10 @@ func fixedSettings(in Input) map[string]string {
 // derivedSettings are ours too but can change by a reload.
 func derivedSettings(in Input) map[string]string {
 	return map[string]string{
-		"archive_command": strings.ReplaceAll(in.Bin, "%", "%%") + "/guard -noop %p",
+		// A standby looks for its leader, or for more WAL on its own disk, four times a second and not every five seconds: it is without
+		// either only around a change of leaders, and then clients wait for it.
+		"wal_retrieve_retry_interval": "250ms",
+		"archive_command":             strings.ReplaceAll(in.Bin, "%", "%%") + "/guard -noop %p",
 	}
 }
 

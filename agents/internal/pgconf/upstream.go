@@ -26,16 +26,29 @@ func renderUpstream(in Input) []byte {
 // Conninfo is how a standby or a clone logs in at from: by client certificate, after checking that the server's certificate is that of
 // the host that was meant. It holds no secret.
 func Conninfo(from grant.Upstream, keys, application string) string {
+	return conninfo(from, keys, application, login{user: ReplicationRole, pair: "replication"})
+}
+
+// RewindConninfo is how pg_rewind logs in at from.
+func RewindConninfo(from grant.Upstream, keys, application string) string {
+	return conninfo(from, keys, application, login{user: RewindRole, pair: "keeper", database: "postgres"})
+}
+
+// login is who comes, with which certificate, to which database; a standby comes to none.
+type login struct{ user, pair, database string }
+
+func conninfo(from grant.Upstream, keys, application string, as login) string {
 	c := []struct{ name, value string }{
 		{"host", from.Host},
 		{"hostaddr", from.Address},
 		{"port", strconv.Itoa(from.Port)},
-		{"user", ReplicationRole},
+		{"user", as.user},
+		{"dbname", as.database},
 		{"application_name", application},
 		{"sslmode", "verify-full"},
 		{"sslrootcert", filepath.Join(keys, "ca.crt")},
-		{"sslcert", filepath.Join(keys, "replication.crt")},
-		{"sslkey", filepath.Join(keys, "replication.key")},
+		{"sslcert", filepath.Join(keys, as.pair+".crt")},
+		{"sslkey", filepath.Join(keys, as.pair+".key")},
 		{"ssl_min_protocol_version", "TLSv1.2"},
 		{"gssencmode", "disable"}, // libpq would try it first
 		// A server that vanished with its node is noticed in about ten seconds.

@@ -38,9 +38,10 @@ type Record struct {
 	Reign string `json:"reign,omitempty"`
 	// Timeline was reserved by the write that began Epoch (SAFETY rule 14).
 	Timeline uint32 `json:"timeline"`
-	// Lines tell how Timeline came about. They are those of the reign before until the leader has opened on Timeline; Opened says that it has.
+	// Opened is the newest timeline on which a leader is known to have opened, and Lines how that one came about. A leader that has just
+	// taken the record is not there yet.
+	Opened uint32          `json:"opened,omitempty"`
 	Lines  []timeline.Line `json:"lines,omitempty"`
-	Opened bool            `json:"opened,omitempty"`
 	// LSN is how far the leader's WAL was on disk before it last renewed, or with Released, its end.
 	LSN lsn.LSN `json:"lsn"`
 	// Heir is the member that a released record is meant for; others leave it some time. Empty: nobody.

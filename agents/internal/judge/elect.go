@@ -1,0 +1,237 @@
+package judge
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/record"
+	"github.com/pgspan/pgspan/agents/internal/timeline"
+)
+
+// heirWait is how long a released record is left to the member that it is meant for.
+const heirWait = 2 * time.Second
+
+// candidate: the record is free, because its time is over or because it was given back, and this member is listed in it. It votes: it
+// streams from nobody, says where it is, hears the others, and only then may replace the record.
+func candidate(f Facts, v grant.Volume) Verdict {
+	r := f.Store.Record
+	switch {
+	case f.Store.Silent >= patience:
+		return replica(f, nil, "the Kubernetes API does not answer; reads only: "+f.Store.Problem) // D43
+	case f.Local.Stale:
+		return keepRole(f, "the reporter of this volume's state is not heard")
+	case f.Local.State.Phase == grant.Locking:
+		// An earlier server may still run on this volume (rule 6).
+		return wait("the volume is locked: " + f.Local.State.Reason)
+	case r.Released && holdsFinal(f, v):
+		return inherit(f, v)
+	case !f.Store.Expired:
+		return keepRole(f, fmt.Sprintf("the record was released at %s, which this member does not hold: waiting for one that does", r.LSN))
+	}
+	out := replica(f, nil, "")
+	out.Grant.Vote, out.Grant.Timeline = true, r.Timeline
+	winner, reason := elect(f)
+	out.Grant.Reason = fmt.Sprintf("the record of epoch %s is free: voting on it", r.Epoch)
+	out.Reason = out.Grant.Reason + ": " + reason
+	if winner {
+		out.Do, out.Record = Take, succeed(f, v)
+		out.Reason = fmt.Sprintf("%s: taking epoch %s on timeline %d", reason, out.Record.Epoch, out.Record.Timeline)
+	}
+	return out
+}
+
+// keepRole leaves a member that reads as it is.
+func keepRole(f Facts, reason string) Verdict {
+	if p := f.Local.Previous; p != nil && p.Role == grant.Replica {
+		return keep(reason)
+	}
+	return wait(reason)
+}
+
+// holdsFinal reports whether this member has all that the leader had when it gave the record back. On another timeline than the leader's a
+// position proves nothing: the record need not know yet where that timeline began.
+func holdsFinal(f Facts, v grant.Volume) bool {
+	r, own := f.Store.Record, f.Local.Standing
+	switch {
+	case f.Draining || own.Barred != "":
+		return false
+	case f.Local.Replayed != nil && f.Local.State.Server == grant.Standby:
+		own.Position = *f.Local.Replayed
+		return own.Timeline == r.Timeline && own.Position >= r.LSN && barred(own, r) == ""
+	}
+	at, known := checkpoint(v)
+	return f.Local.State.Server == grant.Down && r.Holder.Member == f.Me.Member && known && at >= r.LSN && v.Timeline == r.Timeline
+}
+
+// inherit: this member holds the final position of a leader whose server was proven stopped. Nobody can have more, so nobody need be
+// heard (rule 7).
+func inherit(f Facts, v grant.Volume) Verdict {
+	r := f.Store.Record
+	heir, named := r.Find(r.Heir)
+	if named && heir.ID != f.Me.Member && f.Store.FreeFor < heirWait {
+		return keepRole(f, fmt.Sprintf("the record was released to %s", heir.Pod))
+	}
+	why := "holds the final position of the leader that gave the record back"
+	out := keepRole(f, "")
+	if f.Local.State.Server == grant.Down {
+		out = wait(why)
+	}
+	out.Do, out.Record = Take, succeed(f, v)
+	out.Reason = fmt.Sprintf("%s: taking epoch %s on timeline %d", why, out.Record.Epoch, out.Record.Timeline)
+	return out
+}
+
+// succeed is the record of the next reign, led by this member on a timeline that nobody heard of has been on (rule 14).
+func succeed(f Facts, v grant.Volume) record.Record {
+	r := f.Store.Record
+	lines := append(f.lines(r.SystemID), v.Timeline, v.PrimaryLine, f.Local.Standing.Timeline)
+	for _, p := range f.Election.Peers {
+		lines = append(lines, p.Timeline)
+	}
+	n := next(f, r, r.Epoch, lines...)
+	if n.Heir = ""; f.Local.Standing.Known {
+		n.LSN = f.Local.Standing.Position
+	}
+	return n
+}
+
+// elect judges whether this member is to replace the record now. The reason says what it waits for otherwise.
+func elect(f Facts) (bool, string) {
+	r, own := f.Store.Record, f.Local.Standing
+	switch {
+	case own.Version != r.Version() || f.Local.State.Server != grant.Standby:
+		return false, "the stream is being cut"
+	case !own.Known:
+		return false, "its position is not known yet: " + own.Problem
+	case f.Draining:
+		return false, "this pod ends"
+	}
+	heard := []Standing{own}
+	var silent []string // listed, but for the leader that is gone
+	for _, m := range r.Members {
+		i := slices.IndexFunc(f.Election.Peers, func(p Standing) bool { return p.Member == m.ID && counts(p, r) })
+		switch {
+		case m.ID == own.Member:
+		case i >= 0:
+			heard = append(heard, f.Election.Peers[i])
+		case m.ID != r.Holder.Member:
+			silent = append(silent, m.Pod)
+		}
+	}
+	if r.Sync != nil && r.Sync.K > 0 {
+		return electSynchronous(f, heard)
+	}
+	return electAsynchronous(f, heard, silent)
+}
+
+// counts reports whether an answer is a vote on this very state of the record.
+func counts(p Standing, r record.Record) bool {
+	return p.Known && p.Version == r.Version() && (p.SystemID == r.SystemID || r.SystemID == "")
+}
+
+// better orders standings, the best first.
+func better(a, b Standing) int {
+	return cmp.Or(byPosition(a, b), -cmp.Compare(a.Priority, b.Priority), strings.Compare(a.Member, b.Member))
+}
+
+func byPosition(a, b Standing) int {
+	return cmp.Or(-cmp.Compare(a.Timeline, b.Timeline), -cmp.Compare(a.Position, b.Position))
+}
+
+// barred says why a standing cannot win; empty: it can.
+func barred(s Standing, r record.Record) string { return cmp.Or(s.Barred, astray(s, r)) }
+
+// astray says why a position is not on the record's way; empty: it is.
+func astray(s Standing, r record.Record) string {
+	switch {
+	case s.Timeline > r.Timeline:
+		return fmt.Sprintf("it is on timeline %d, which the record does not know", s.Timeline)
+	case s.Member == r.Holder.Member && setBack(s, r):
+		return fmt.Sprintf("it led, and its volume ends at %s on timeline %d, before the position %s on timeline %d that the record tells of: the storage was set back",
+			s.Position, s.Timeline, r.LSN, max(r.Opened, 1))
+	case s.Timeline > r.Opened || r.Opened == 0:
+		return "" // on a timeline that was reserved after the last one known to have opened
+	}
+	if where, _ := timeline.Relate(s.Timeline, s.Position, r.Opened, r.Lines); where != timeline.On {
+		return fmt.Sprintf("it has diverged: %s on timeline %d is not on the way to timeline %d", s.Position, s.Timeline, r.Opened)
+	}
+	return ""
+}
+
+// setBack reports whether the leader's volume holds less than the leader has told the record of.
+func setBack(s Standing, r record.Record) bool {
+	return s.Position < r.LSN || r.Opened == r.Timeline && s.Timeline != r.Timeline
+}
+
+// electSynchronous: an acknowledged commit is on the leader and on K of the set, so whoever is highest among |set| - K + 1 of the set holds
+// all of them (rule 10). There is no waiting it out: with fewer, nobody can know.
+func electSynchronous(f Facts, heard []Standing) (bool, string) {
+	r, own := f.Store.Record, f.Local.Standing
+	of, leader := 0, false
+	on := []Standing{}
+	for _, s := range heard {
+		if astray(s, r) != "" {
+			continue // it tells nothing about what was acknowledged
+		}
+		on = append(on, s)
+		leader = leader || s.Member == r.Holder.Member
+		if slices.Contains(r.Sync.Members, s.Member) {
+			of++
+		}
+	}
+	if need := max(len(r.Sync.Members)-r.Sync.K+1, 1); of < need && !leader {
+		return false, fmt.Sprintf("%d of the synchronous members %s must be heard, %d are: without them nobody knows what was acknowledged",
+			need, names(r, r.Sync.Members), of)
+	}
+	slices.SortFunc(on, better)
+	if why := barred(own, r); why != "" {
+		return false, "this member cannot win: " + why
+	}
+	if byPosition(on[0], own) < 0 {
+		return false, fmt.Sprintf("%s has a higher position and may hold what was acknowledged: waiting for it", on[0].Pod)
+	}
+	return rank(f, slices.DeleteFunc(on, func(s Standing) bool { return barred(s, r) != "" || byPosition(s, own) != 0 }))
+}
+
+// electAsynchronous: who is highest among those heard, after the others had their time, and within what may be lost.
+func electAsynchronous(f Facts, heard []Standing, silent []string) (bool, string) {
+	r, own := f.Store.Record, f.Local.Standing
+	if why := barred(own, r); why != "" {
+		return false, "this member cannot win: " + why
+	}
+	if len(silent) > 0 && f.Store.FreeFor < f.Election.Wait {
+		return false, "waiting for " + strings.Join(silent, ", ") + " to be heard"
+	}
+	if lag := r.LSN.Sub(own.Position); lag > f.Election.MaxLag {
+		return false, fmt.Sprintf("this member lacks %d bytes of what the leader had, and %d may be lost (failover.maxLagOnFailover): bring back %s, or allow more",
+			lag, f.Election.MaxLag, names(r, []string{r.Holder.Member}))
+	}
+	able := slices.DeleteFunc(heard, func(s Standing) bool { return barred(s, r) != "" })
+	slices.SortFunc(able, better)
+	return rank(f, able)
+}
+
+// rank: the best acts at once; the next ones when those before them had their time and did not act.
+func rank(f Facts, able []Standing) (bool, string) {
+	i := slices.IndexFunc(able, func(s Standing) bool { return s.Member == f.Local.Standing.Member })
+	if i > 0 && f.Store.FreeFor < f.Election.Wait*time.Duration(i+1) {
+		return false, fmt.Sprintf("%s is before this member: waiting for it", able[0].Pod)
+	}
+	return true, fmt.Sprintf("has the best position of %d heard", len(able))
+}
+
+// names gives the pods of members, for sentences.
+func names(r record.Record, ids []string) string {
+	out := make([]string, 0, len(ids))
+	for _, id := range ids {
+		if m, ok := r.Find(id); ok {
+			id = m.Pod
+		}
+		out = append(out, id)
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,107 @@
+package keeping
+
+import (
+	"context"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/judge"
+	"github.com/pgspan/pgspan/agents/internal/lease"
+	"github.com/pgspan/pgspan/agents/internal/peers"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+const (
+	// askEvery is between two rounds of questions while the record is free.
+	askEvery = 100 * time.Millisecond
+	// askLimit is how long one round waits for its answers.
+	askLimit = 500 * time.Millisecond
+)
+
+// free reports whether the record can be taken by somebody.
+func free(v lease.View, now boottime.Instant) bool {
+	return v.Known == lease.Present && (v.Record.Released || v.Expired(now))
+}
+
+// electing asks the other members how they stand while the record is free.
+func (k *Keeper) electing() func(context.Context) error {
+	asked := ""
+	return func(ctx context.Context) error {
+		v := k.view()
+		if !free(v, boottime.Now()) {
+			k.change(func(n *known) { n.heard = nil })
+			asked = ""
+			return nil
+		}
+		if v.Version != asked {
+			k.log.Info("the record is free, asking the members", "epoch", v.Record.Epoch.String(), "released", v.Record.Released)
+			asked = v.Version
+		}
+		answers := k.peers.Ask(ctx, v.Record.Members, k.me().Member, askLimit)
+		var heard []judge.Standing
+		for id, a := range answers {
+			if a.Err != nil {
+				k.log.Debug("peer not heard", "member", id, "error", a.Err)
+				continue
+			}
+			heard = append(heard, heardFrom(a.Standing))
+		}
+		k.change(func(n *known) { n.heard = heard })
+		k.judgeWake.up()
+		return nil
+	}
+}
+
+func (k *Keeper) electEvery() time.Duration {
+	v, now := k.view(), boottime.Now()
+	switch {
+	case free(v, now):
+		return askEvery
+	case v.Known == lease.Present && !v.Mine:
+		return untilExpiry(v, now)
+	default:
+		return time.Second
+	}
+}
+
+// untilExpiry is when to look again at a record that is not free: at the moment it may become so.
+func untilExpiry(v lease.View, now boottime.Instant) time.Duration {
+	left := time.Duration(v.Record.Duration) - v.Unchanged(now)
+	return min(max(left, 10*time.Millisecond), 500*time.Millisecond)
+}
+
+func heardFrom(s peers.Standing) judge.Standing {
+	out := judge.Standing{
+		Member: s.Me.Member, Pod: s.Pod, SystemID: s.SystemID, Version: s.Version, Known: s.Known, Timeline: s.Timeline, Position: s.Position,
+		Problem: s.Problem, Priority: s.Priority,
+	}
+	if !s.MayWin {
+		if out.Barred = s.Problem; out.Barred == "" {
+			out.Barred = "it says that it may not"
+		}
+	}
+	return out
+}
+
+// Nudged is called when a peer says that the record has changed.
+func (k *Keeper) Nudged(grant.Incarnation, epoch.Version) {
+	if l := k.loop.Load(); l != nil {
+		l.Nudge()
+	}
+}
+
+// tellPeers says to all listed members that the record has changed. Nothing rests on it.
+func (k *Keeper) tellPeers(ctx context.Context, r record.Record) {
+	for _, m := range r.Members {
+		if m.ID == k.me().Member {
+			continue
+		}
+		go func() {
+			if err := k.peers.Tell(ctx, m, k.me(), r.Version()); err != nil {
+				k.log.Debug("peer not told", "pod", m.Pod, "error", err)
+			}
+		}()
+	}
+}
