@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -257,6 +258,43 @@ func TestUnansweredQuestionEndsWithItsContext(t *testing.T) {
 	start := time.Now()
 	if a := p.client.Ask(ctx, p.knows(o), p.ID, plenty)[o.ID]; a.Err == nil || time.Since(start) > plenty/2 {
 		t.Errorf("got %v after %v", a, time.Since(start))
+	}
+}
+
+// ageing is a context whose end has passed when it is looked at a second time, as after a freeze.
+type ageing struct {
+	context.Context
+	looks atomic.Int64
+}
+
+func (a *ageing) Deadline() (time.Time, bool) {
+	if a.looks.Add(1) > 1 {
+		return time.Now().Add(-time.Hour), true
+	}
+	return a.Context.Deadline()
+}
+
+// This process was frozen between the question and the answer, which has been in the kernel since.
+func TestAnswerReadAfterAFreezeIsNone(t *testing.T) {
+	good := issue(t, authority(t), spec, time.Now())
+	p, o := newPeer(t, good), newPeer(t, good)
+	heard(t, p, o)
+	ctx, cancel := context.WithTimeout(context.Background(), plenty)
+	defer cancel()
+	p.knows(o)
+	m, err := p.client.certificates.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(ctx context.Context) error {
+		_, err := p.client.link(o.ID).exchange(ctx, target{o.at, o.Host, m}, request{http.MethodGet, pathStanding, nil, http.StatusOK})
+		return err
+	}
+	if err := ask(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(&ageing{Context: ctx}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -79,13 +79,21 @@ func (l *link) exchange(ctx context.Context, t target, r request) ([]byte, error
 			l.drop()
 		}
 		if err == nil {
-			return a.body, nil
+			return a.body, timely(ctx, time.Now())
 		}
 		if !kept || a.begun || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, err
 		}
 		kept = false
 	}
+}
+
+// timely refuses what lay in the socket while this process was frozen: it would be taken for news.
+func timely(ctx context.Context, now time.Time) error {
+	if end, limited := ctx.Deadline(); limited && now.After(end) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 func (l *link) drop() {

@@ -48,9 +48,7 @@ func TestPeersAreToldToLook(t *testing.T) {
 	o.nudged = func(from grant.Incarnation, v epoch.Version) { got <- nudge{from, v} }
 	tell := func(v epoch.Version) {
 		t.Helper()
-		if err := p.client.Tell(context.Background(), o.Member, p.me(), v); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, "told", func() bool { return p.client.Tell(context.Background(), o.Member, p.me(), v) == nil })
 	}
 	heard(t, p, o)
 	tell(version(1))
