@@ -72,6 +72,11 @@ func TestWhatIsWrongIsRefusedUntilItIsPutRight(t *testing.T) {
 			"run the pods as user 26",
 			func(p *pod, l *leader) { p.Chown(p.t, p.volume+"/pgdata", pgtest.UID, pgtest.GID) },
 		},
+		"volume_of_another_user": {
+			func(p *pod, l *leader) { p.Chown(p.t, p.volume, 26, 26) },
+			"run the pods as user 26",
+			func(p *pod, l *leader) { p.Chown(p.t, p.volume, pgtest.UID, pgtest.GID) },
+		},
 		"control_file_destroyed": {
 			func(p *pod, l *leader) { rename(p, p.data("global/pg_control"), p.data("global/away")) },
 			"control file of the data directory cannot be read",

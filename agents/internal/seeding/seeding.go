@@ -7,7 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
@@ -92,8 +95,24 @@ func closeLock(l *volumelock.Lock) error {
 	return l.Close()
 }
 
-// takeLock waits until this volume is nobody else's, and says who has it meanwhile.
+// takeLock waits until this volume is nobody else's, and says who has it meanwhile. A volume whose files another user owns is refused
+// like everything else that a person must see to.
 func (s *seeder) takeLock(ctx context.Context) error {
+	for {
+		err := s.tryLock(ctx)
+		if !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		s.say(grant.Refused, foreignOwner(err, os.Getuid(), s.paths.Notes(), s.paths.Data(), s.Pod.Volume))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(look):
+		}
+	}
+}
+
+func (s *seeder) tryLock(ctx context.Context) error {
 	if err := notes.Make(s.paths); err != nil {
 		return err
 	}
@@ -105,6 +124,21 @@ func (s *seeder) takeLock(ctx context.Context) error {
 	})
 	s.lock = lock
 	return err
+}
+
+// foreignOwner says whose the volume is, by the first of the places that is there and belongs to somebody else.
+func foreignOwner(err error, uid int, places ...string) string {
+	for _, place := range places {
+		info, statErr := os.Stat(place)
+		if statErr != nil {
+			continue
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != uid {
+			return fmt.Sprintf("%s belongs to user %d and the server runs as user %d (%v): run the pods as user %d, or give the volume's files to user %d",
+				place, st.Uid, uid, err, st.Uid, uid)
+		}
+	}
+	return fmt.Sprintf("the volume cannot be written (%v): look at its mount options, and at database.podSecurityContext", err)
 }
 
 func (s *seeder) say(phase grant.Phase, reason string) {
