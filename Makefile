@@ -72,7 +72,7 @@ unit: ## unit tests over every module, with real PostgreSQL servers (needs root 
 	$(NICE) go test -p 1 -timeout 15m ./...
 	cd images/build && $(NICE) go test -timeout 10m ./...
 	cd test/lab && $(NICE) go test -timeout 10m ./...
-	cd test && $(NICE) go test -timeout 10m ./demo/... ./writer/... ./cluster/...
+	cd test && $(NICE) go test -timeout 10m ./demo/... ./writer/... ./cluster/... ./bench/...
 
 charts: ## rendered charts, refusals, schema
 	cd test && $(NICE) go test -timeout 10m ./charts/...
@@ -81,8 +81,8 @@ golden: ## render the chart's examples anew, to be read in review
 	cd test && $(NICE) go test -count=1 ./charts/... -update
 
 .PHONY: bench-seed
-bench-seed: ## speed of a clone against plain pg_basebackup, in turns, 0.5 to 4 GB (about an hour)
-	go test ./agents/seed -run '^$$' -bench Seed -benchtime 1x -timeout 2h
+bench-seed: ## speed of a clone against plain pg_basebackup, in turns, 0.5 to 4 GB (about an hour; goes on if interrupted)
+	cd test && go run ./bench/seed $(BENCH)
 
 .PHONY: vuln
 vuln: ## govulncheck over every module, where its database can be reached

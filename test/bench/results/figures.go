@@ -1,8 +1,8 @@
 package results
 
 import (
-	"math"
 	"slices"
+	"strconv"
 )
 
 // Spread is how a figure came out over its repetitions.
@@ -35,11 +35,11 @@ func quantile(sorted []float64, q float64) float64 {
 
 // Round keeps four significant digits: more would claim a precision that no benchmark has.
 func Round(v float64) float64 {
-	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
-		return v
+	rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
+	if err != nil {
+		return v // not a number
 	}
-	unit := math.Pow(10, math.Floor(math.Log10(math.Abs(v)))-3)
-	return math.Round(v/unit) * unit
+	return rounded
 }
 
 // Line is a line of least squares, y = A + B·x.
