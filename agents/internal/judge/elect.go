@@ -61,7 +61,10 @@ func holdsFinal(f Facts, v grant.Volume) bool {
 		return false
 	case f.Local.Replayed != nil && f.Local.State.Server == grant.Standby:
 		own.Position = *f.Local.Replayed
-		return own.Timeline == r.Timeline && own.Position >= r.LSN && barred(own, r) == ""
+		// The final position is where the shutdown checkpoint begins. Whoever lacks that record holds all data, but the old leader would
+		// be past the fork and had to be rewound: such a one waits for a better one.
+		holds := own.Position > r.LSN || own.Position == r.LSN && f.Store.FreeFor >= heirWait
+		return own.Timeline == r.Timeline && holds && barred(own, r) == ""
 	}
 	at, known := checkpoint(v)
 	return f.Local.State.Server == grant.Down && r.Holder.Member == f.Me.Member && known && at >= r.LSN && v.Timeline == r.Timeline
@@ -194,7 +197,7 @@ func electSynchronous(f Facts, heard []Standing) (bool, string) {
 	if byPosition(on[0], own) < 0 {
 		return false, fmt.Sprintf("%s has a higher position and may hold what was acknowledged: waiting for it", on[0].Pod)
 	}
-	return rank(f, slices.DeleteFunc(on, func(s Standing) bool { return barred(s, r) != "" || byPosition(s, own) != 0 }))
+	return rank(f, slices.DeleteFunc(on, func(s Standing) bool { return barred(s, r) != "" }))
 }
 
 // electAsynchronous: who is highest among those heard, after the others had their time, and within what may be lost.
@@ -203,7 +206,7 @@ func electAsynchronous(f Facts, heard []Standing, silent []string) (bool, string
 	if why := barred(own, r); why != "" {
 		return false, "this member cannot win: " + why
 	}
-	if len(silent) > 0 && f.Store.FreeFor < f.Election.Wait {
+	if len(silent) > 0 && f.Election.For < f.Election.Wait {
 		return false, "waiting for " + strings.Join(silent, ", ") + " to be heard"
 	}
 	if lag := r.LSN.Sub(own.Position); lag > f.Election.MaxLag {
@@ -218,7 +221,7 @@ func electAsynchronous(f Facts, heard []Standing, silent []string) (bool, string
 // rank: the best acts at once; the next ones when those before them had their time and did not act.
 func rank(f Facts, able []Standing) (bool, string) {
 	i := slices.IndexFunc(able, func(s Standing) bool { return s.Member == f.Local.Standing.Member })
-	if i > 0 && f.Store.FreeFor < f.Election.Wait*time.Duration(i+1) {
+	if i > 0 && f.Election.For < f.Election.Wait*time.Duration(i+1) {
 		return false, fmt.Sprintf("%s is before this member: waiting for it", able[0].Pod)
 	}
 	return true, fmt.Sprintf("has the best position of %d heard", len(able))

@@ -46,12 +46,13 @@ func TestSynchronousElection(t *testing.T) {
 		"own_pod_ends":                               elected(all(for1, func(f *Facts) { f.Draining = true }, free(time.Hour)), waits("this pod ends")),
 		"nothing_may_be_lost_is_no_matter_of_maxLag": elected(all(for1, own(position(0x100)), peer(position(0x100)), func(f *Facts) { f.Store.Record.Opened = 0 }), leads(4)),
 
-		"leader_heard_again_suffices":           elected(all(for1, deaf, back(3, 0x5000000)), leads(4)),
-		"leader_heard_again_has_more":           elected(all(for1, deaf, back(3, 0x5000001), free(time.Hour)), waits("a-replica-1 has a higher position")),
-		"leader_set_back_proves_nothing":        elected(all(for1, deaf, back(3, 0x4FFFFFF), free(time.Hour)), waits("must be heard")),
-		"leader_set_back_to_an_older_timeline":  elected(all(for1, deaf, back(2, 0x2000000), free(time.Hour)), waits("must be heard")),
-		"leader_set_back_at_an_unopened_reign":  elected(all(for1, deaf, func(f *Facts) { f.Store.Record.Timeline = 4 }, back(3, 0x4FFFFFF), free(time.Hour)), want{role: grant.Replica, epoch: at(3), line: 4, says: "must be heard"}),
-		"leader_that_never_opened_is_as_it_was": elected(all(for1, deaf, func(f *Facts) { f.Store.Record.Timeline = 4 }, back(3, 0x5000000)), leads(5)),
+		"leader_heard_again_suffices":              elected(all(for1, deaf, back(3, 0x5000000)), leads(4)),
+		"leader_heard_again_has_more":              elected(all(for1, deaf, back(3, 0x5000001), free(time.Hour)), waits("a-replica-1 has a higher position")),
+		"leader_set_back_proves_nothing":           elected(all(for1, deaf, back(3, 0x4FFFFFF), free(time.Hour)), waits("must be heard")),
+		"leader_set_back_to_an_older_timeline":     elected(all(for1, deaf, back(2, 0x2000000), free(time.Hour)), waits("must be heard")),
+		"leader_set_back_and_the_record_is_behind": elected(all(for1, deaf, func(f *Facts) { f.Store.Record.LSN = 0x2000000 }, back(2, 0x2800000), free(time.Hour)), waits("must be heard")),
+		"leader_set_back_at_an_unopened_reign":     elected(all(for1, deaf, func(f *Facts) { f.Store.Record.Timeline = 4 }, back(3, 0x4FFFFFF), free(time.Hour)), want{role: grant.Replica, epoch: at(3), line: 4, says: "must be heard"}),
+		"leader_that_never_opened_is_as_it_was":    elected(all(for1, deaf, func(f *Facts) { f.Store.Record.Timeline = 4 }, back(3, 0x5000000)), leads(5)),
 
 		"set_smaller_than_k_proves_nothing": elected(all(of(2, "pvc-b"), deaf, free(time.Hour)), waits("must be heard")),
 		"empty_set_proves_nothing":          elected(all(of(1), free(time.Hour)), waits("must be heard")),
@@ -72,7 +73,7 @@ func TestEveryAcknowledgementMeetsEveryElection(t *testing.T) {
 				}
 				f := orphaned()
 				f.Store.Record.Members = []record.Member{{ID: "pvc-c", Pod: "c"}}
-				f.Election.Peers, f.Store.FreeFor = nil, 24*time.Hour
+				f.Election.Peers, f.Election.For = nil, 24*time.Hour
 				synchronous(&f, k, ids[:size]...)
 				for i, id := range ids {
 					f.Store.Record.Members = append(f.Store.Record.Members, record.Member{ID: id, Pod: id})

@@ -51,7 +51,9 @@ func synchronous(f *Facts, k int, members ...string) {
 	f.Store.Record.Sync = &record.Sync{K: k, Members: members}
 }
 
-func free(d time.Duration) func(*Facts) { return func(f *Facts) { f.Store.FreeFor = d } }
+func free(d time.Duration) func(*Facts) {
+	return func(f *Facts) { f.Store.FreeFor, f.Election.For = d, d }
+}
 
 // all applies one change after the other.
 func all(changes ...func(*Facts)) func(*Facts) {
@@ -100,7 +102,7 @@ func TestVote(t *testing.T) {
 		"an_earlier_server_holds_the_volume":       elected(func(f *Facts) { f.Local.State.Phase = grant.Locking }, want{role: grant.Wait, says: "locked"}),
 		"store_went_silent":                        elected(func(f *Facts) { f.Store.Silent = time.Minute }, want{role: grant.Replica, says: "reads only"}),
 		"store_went_silent_a_moment_ago":           elected(func(f *Facts) { f.Store.Silent = time.Second }, leads(4)),
-		"record_renewed_after_all":                 elected(func(f *Facts) { f.Store.Expired, f.Store.FreeFor = false, 0 }, want{role: grant.Replica, epoch: at(3), line: 3, says: "a-replica-1 leads"}),
+		"record_renewed_after_all":                 elected(func(f *Facts) { f.Store.Expired, f.Store.FreeFor, f.Election.For = false, 0, 0 }, want{role: grant.Replica, epoch: at(3), line: 3, says: "a-replica-1 leads"}),
 		"record_of_a_higher_format":                elected(func(f *Facts) { f.Store.Record.Format = 2 }, want{role: grant.Wait, person: true, says: "format 2"}),
 		"unlisted_member":                          elected(func(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[1:] }, want{role: grant.Wait, says: "has not listed"}),
 		"volume_is_a_copy":                         elected(func(f *Facts) { f.Local.State.Volume.Noted = "pvc-z" }, want{role: grant.Replica, says: "leads"}),
@@ -180,7 +182,7 @@ func TestElection(t *testing.T) {
 func TestStrayingPositions(t *testing.T) {
 	elected := func(change func(*Facts), w want) row { return row{facts: orphaned(), change: change, want: w} }
 	unopened := func(f *Facts) { f.Store.Record.Timeline, f.Store.Record.LSN = 6, 0x2000000 } // reserved by a leader that never told that it opened
-	unheard := func(f *Facts) { f.Election.Peers = nil; f.Store.FreeFor = time.Hour; f.Election.MaxLag = 1 << 40 }
+	unheard := func(f *Facts) { f.Election.Peers = nil; f.Election.For = time.Hour; f.Election.MaxLag = 1 << 40 }
 	check(t, map[string]row{
 		"past_the_fork":                                     elected(all(unheard, own(onLine(2, 0x3000001))), waits("has diverged")),
 		"at_the_fork":                                       elected(all(unheard, own(onLine(2, 0x3000000))), leads(4)),

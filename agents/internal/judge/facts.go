@@ -113,6 +113,9 @@ type Standing struct {
 
 // Election holds the limits of elections, and the answers of the other listed members.
 type Election struct {
+	// For is how long this member has voted on the present record, with a store that answers. What was longer ago is no time in which others
+	// could have been heard.
+	For time.Duration
 	// Wait is how long members that are not heard are waited for, in asynchronous mode, and once more for each better one that does not act.
 	Wait time.Duration
 	// MaxLag is how many bytes a winner may lack of what the record says, in asynchronous mode.

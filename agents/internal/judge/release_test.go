@@ -30,17 +30,19 @@ func gaveBack() Facts {
 
 func TestReleasedRecord(t *testing.T) {
 	holds := func(change func(*Facts), w want) row {
-		return row{facts: givenBack(0x5000000), change: change, want: w}
+		return row{facts: givenBack(0x5000080), change: change, want: w}
 	}
 	lacks := func(change func(*Facts), w want) row {
 		return row{facts: givenBack(0x4FFFFFF), change: change, want: w}
 	}
 	gave := func(change func(*Facts), w want) row { return row{facts: gaveBack(), change: change, want: w} }
 	takes := want{do: Take, epoch: at(4), line: 4}
-	expired := func(f *Facts) { f.Store.Expired, f.Store.FreeFor = true, 8*time.Second }
+	expired := func(f *Facts) { f.Store.Expired, f.Store.FreeFor, f.Election.For = true, 8*time.Second, 8*time.Second }
 	heir := func(id string) func(*Facts) { return func(f *Facts) { f.Store.Record.Heir = id } }
 	check(t, map[string]row{
 		"holder_of_the_end_takes_it_at_once":         holds(nil, takes),
+		"shutdown_checkpoint_is_missing":             row{givenBack(0x5000000), nil, want{says: "does not hold"}},
+		"shutdown_checkpoint_comes_from_nobody":      row{givenBack(0x5000000), free(heirWait), takes},
 		"lagging_member_waits":                       lacks(nil, want{says: "which this member does not hold"}),
 		"lagging_member_waits_a_moment_too_short":    lacks(free(8*time.Second-1), want{says: "does not hold"}),
 		"lagging_member_votes_after_a_full_duration": lacks(all(expired, func(f *Facts) { f.Local.Replayed = nil }), waits("the stream is being cut")),
@@ -128,7 +130,7 @@ func TestStrayedStandby(t *testing.T) {
 		"on_a_timeline_apart_is_stopped":   follows(5, 0x100, nil, want{role: grant.Stop, says: "none of the leader's"}),
 		"unknown_timeline_is_left_alone":   follows(0, 0x9000000, nil, streams),
 		"unknown_position_is_left_alone":   follows(2, 0, func(f *Facts) { f.Local.Replayed = nil }, streams),
-		"leader_has_not_told_its_way_yet":  follows(2, 0x9000000, func(f *Facts) { f.Store.Record.Opened = 2 }, streams),
+		"leader_has_not_told_its_way_yet":  follows(2, 0x9000000, func(f *Facts) { f.Store.Record.Opened, f.Store.Record.Lines = 1, nil }, streams),
 		"server_is_down_and_plan_sees_it":  follows(2, 0x9000000, func(f *Facts) { f.Local.State.Server = grant.Down }, streams),
 		"unopened_timeline_tells_no_lines": follows(2, 0x2000000, func(f *Facts) { f.Store.Record.Timeline = 4 }, want{role: grant.Replica, epoch: at(3), line: 4}),
 	})
