@@ -8,9 +8,9 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/grant"
 )
 
-// accept judges whether a grant that was read is the word to obey. seen is the highest sequence number seen so far. A grant that is not
+// Accept judges whether a grant that was read is the word to obey. seen is the highest sequence number seen so far. A grant that is not
 // accepted changes nothing: what was granted before goes on until its own deadline.
-func accept(g grant.Grant, me grant.Incarnation, seen uint64) (bool, string) {
+func Accept(g grant.Grant, me grant.Incarnation, seen uint64) (bool, string) {
 	switch {
 	case g.Holder.Pod != me.Pod:
 		return false, fmt.Sprintf("grant %d is for pod %s, this is pod %s", g.Seq, g.Holder.Pod, me.Pod)
@@ -35,15 +35,16 @@ func (r Reign) IsZero() bool { return r == Reign{} }
 // String gives epoch and timeline for sentences.
 func (r Reign) String() string { return fmt.Sprintf("epoch %s on timeline %d", r.Epoch, r.Timeline) }
 
-func reignOf(g grant.Grant) Reign { return Reign{g.Epoch, g.Reign, g.Timeline} }
+// ReignOf is the reign that a grant to be primary is for.
+func ReignOf(g grant.Grant) Reign { return Reign{g.Epoch, g.Reign, g.Timeline} }
 
-// renewal returns the deadline that g gives a server that reigns in r. A grant for another epoch renews nothing, and neither does one of
+// Renewal returns the deadline that g gives a server that reigns in r. A grant for another epoch renews nothing, and neither does one of
 // another role, but for a Stop that says until when the shutdown may take.
-func renewal(g grant.Grant, r Reign) (boottime.Instant, bool) {
+func Renewal(g grant.Grant, r Reign) (boottime.Instant, bool) {
 	switch {
 	case r.IsZero():
 		return 0, false
-	case g.Role == grant.Primary && reignOf(g) == r:
+	case g.Role == grant.Primary && ReignOf(g) == r:
 		return g.Deadline, true
 	case g.Role == grant.Stop && g.Deadline != 0 && g.Epoch == r.Epoch:
 		return g.Deadline, true

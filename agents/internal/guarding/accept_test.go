@@ -32,7 +32,7 @@ func TestAccept(t *testing.T) {
 		{"nobody", grant.Grant{Seq: 9}, 8, false, "pod"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, reason := accept(tt.grant, grant.Incarnation{Pod: me.Pod, Boot: me.Boot}, tt.seen)
+			got, reason := Accept(tt.grant, grant.Incarnation{Pod: me.Pod, Boot: me.Boot}, tt.seen)
 			if got != tt.want || !strings.Contains(reason, tt.reason) {
 				t.Errorf("got %v (%s), want %v (%s)", got, reason, tt.want, tt.reason)
 			}
@@ -67,7 +67,7 @@ func TestRenewal(t *testing.T) {
 		{"stop_of_another_epoch", stop(fifth, fresh), third, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, ok := renewal(tt.grant, tt.reign)
+			got, ok := Renewal(tt.grant, tt.reign)
 			if got != tt.want || ok != tt.ok {
 				t.Errorf("got %d %v, want %d %v", got, ok, tt.want, tt.ok)
 			}
@@ -138,7 +138,7 @@ func TestGrantThatDoesNotCountChangesNothing(t *testing.T) {
 			gs := newGrants(dir, grant.Incarnation{Pod: me.Pod, Boot: me.Boot}, 0, f, slog.New(slog.DiscardHandler))
 			write(t, dir, good)
 			gs.read()
-			gs.begin(reignOf(good), good)
+			gs.begin(ReignOf(good), good)
 			tt.then(t, dir, good)
 			gs.read()
 			if got := gs.newest.Load(); got == nil || got.Seq != good.Seq {

@@ -99,7 +99,7 @@ func (g *Guard) vote(l *life) {
 func (g *Guard) facts(l *life, newest *grant.Grant) Facts {
 	now := boottime.Now()
 	f := Facts{
-		Now: now, Grant: newest, Server: l.kind, Ready: l.accepting, Reign: l.reign, Following: followingOf(l.granted), Signal: l.signal,
+		Now: now, Grant: newest, Server: l.kind, Ready: l.accepting, Reign: l.reign, Following: FollowingOf(l.granted), Signal: l.signal,
 		Vote: l.ready.Note.Vote, Terminating: g.end.asked, HandBy: g.end.handBy, Stopping: l.stopping, FenceAfter: g.config.FenceAfter,
 	}
 	if c := l.ready.Data.Control; c != nil {

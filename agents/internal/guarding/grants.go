@@ -100,7 +100,7 @@ func (g *grants) read() bool {
 		return false
 	}
 	g.file = info
-	if ok, why := accept(next, g.me, g.seen); !ok {
+	if ok, why := Accept(next, g.me, g.seen); !ok {
 		g.tell(why)
 		return true
 	}
@@ -128,7 +128,7 @@ func (g *grants) renew() {
 	if newest == nil {
 		return
 	}
-	if deadline, ok := renewal(*newest, *g.reign.Load()); ok {
+	if deadline, ok := Renewal(*newest, *g.reign.Load()); ok {
 		g.fence.Extend(deadline)
 	}
 }

@@ -149,7 +149,7 @@ func (g *Guard) start(ctx context.Context, signals <-chan os.Signal) (*life, err
 	l := &life{kind: grant.Standby, ready: ready, granted: ready.Grant, commands: ready.Derived.CommandLine, signal: true}
 	writable, why := g.mayWrite(newest, ready, now)
 	if writable {
-		l.kind, l.reign = grant.Writable, reignOf(newest)
+		l.kind, l.reign = grant.Writable, ReignOf(newest)
 	}
 	l.began = why
 	g.log.Info("server is started", "as", string(l.kind), "reason", why, "seq", newest.Seq)
@@ -203,7 +203,7 @@ func (g *Guard) fork(ctx context.Context, l *life) error {
 
 // sameOrder reports whether the plan that was made for one grant holds for a newer one: it tells to be the same thing in the same reign.
 func sameOrder(newest, planned grant.Grant) bool {
-	return newest.Role == planned.Role && reignOf(newest) == reignOf(planned) && newest.SystemID == planned.SystemID
+	return newest.Role == planned.Role && ReignOf(newest) == ReignOf(planned) && newest.SystemID == planned.SystemID
 }
 
 // mayWrite says whether a start without standby.signal is allowed (SAFETY rule 15). The file itself is the last word: a directory that has

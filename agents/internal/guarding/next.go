@@ -35,7 +35,8 @@ type Following struct {
 	Slot, SyncName string
 }
 
-func followingOf(g grant.Grant) Following {
+// FollowingOf is what a standby is to be configured for under g.
+func FollowingOf(g grant.Grant) Following {
 	f := Following{Slot: g.Slot, SyncName: g.SyncName}
 	if g.Upstream != nil {
 		f.Upstream = *g.Upstream
@@ -104,7 +105,7 @@ func nextDown(f Facts) (Action, string) {
 	case f.Grant.Role == grant.Stop:
 		return Stay, "stays down: " + f.Grant.Reason
 	case f.Grant.Role == grant.Primary && !f.Now.Before(f.Grant.Deadline):
-		return Stay, fmt.Sprintf("waits for a new grant: the last one to be primary (%s) has run out", reignOf(*f.Grant))
+		return Stay, fmt.Sprintf("waits for a new grant: the last one to be primary (%s) has run out", ReignOf(*f.Grant))
 	case f.Now.Before(f.Retry):
 		return Stay, "waits before the next try to start the server"
 	}
@@ -122,7 +123,7 @@ func nextStandby(f Facts, g grant.Grant) (Action, string) {
 		return Stop, g.Reason
 	case grant.Replica:
 		switch bound := g.Bound(f.Vote); {
-		case followingOf(bound) != f.Following:
+		case FollowingOf(bound) != f.Following:
 			return Follow, g.Reason
 		case bound.Upstream == nil && g.Upstream != nil:
 			return Stay, fmt.Sprintf("has voted on version %s of the record and streams by the word of a newer one only", f.Vote)
@@ -132,7 +133,7 @@ func nextStandby(f Facts, g grant.Grant) (Action, string) {
 	left := g.Deadline.Sub(f.Now)
 	switch {
 	case left <= 0:
-		return Stay, fmt.Sprintf("is not promoted: the grant to be primary (%s) has run out", reignOf(g))
+		return Stay, fmt.Sprintf("is not promoted: the grant to be primary (%s) has run out", ReignOf(g))
 	case g.SystemID != "" && f.SystemID != "" && g.SystemID != f.SystemID:
 		return Stay, fmt.Sprintf("is not promoted: the grant is for the database %s, this one is %s", g.SystemID, f.SystemID)
 	case !f.Ready:
@@ -149,13 +150,13 @@ func nextStandby(f Facts, g grant.Grant) (Action, string) {
 // nextPrimary is for a server that writes or was told to. That its grant has run out is not its business: the fence sees to that.
 func nextPrimary(f Facts, g grant.Grant) (Action, string) {
 	switch {
-	case g.Role == grant.Primary && reignOf(g) == f.Reign:
+	case g.Role == grant.Primary && ReignOf(g) == f.Reign:
 		return Stay, ""
 	case g.Role == grant.Primary && g.Epoch.Compare(f.Reign.Epoch) < 0:
-		return Stay, fmt.Sprintf("the grant is for %s, older than %s: it counts as none", reignOf(g), f.Reign)
+		return Stay, fmt.Sprintf("the grant is for %s, older than %s: it counts as none", ReignOf(g), f.Reign)
 	case g.Role == grant.Primary:
 		// A new epoch is a new timeline, so it needs a promotion, and that needs a standby.
-		return Stop, fmt.Sprintf("the grant is for %s, the server is primary in %s", reignOf(g), f.Reign)
+		return Stop, fmt.Sprintf("the grant is for %s, the server is primary in %s", ReignOf(g), f.Reign)
 	}
 	return Stop, fmt.Sprintf("the grant is to %s: %s", g.Role, g.Reason)
 }

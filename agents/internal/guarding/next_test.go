@@ -34,7 +34,7 @@ func to(r grant.Role) *grant.Grant { return &grant.Grant{Role: r, Reason: "keepe
 func down(g *grant.Grant) Facts { return Facts{Server: grant.Down, Grant: g} }
 
 func standby(g *grant.Grant) Facts {
-	return Facts{Server: grant.Standby, Grant: g, Ready: true, Signal: true, SystemID: "77", Following: followingOf(*toReplica(&leo))}
+	return Facts{Server: grant.Standby, Grant: g, Ready: true, Signal: true, SystemID: "77", Following: FollowingOf(*toReplica(&leo))}
 }
 
 func writable(g *grant.Grant) Facts {

@@ -29,14 +29,14 @@ func (g *Guard) promote(ctx context.Context, l *life, to grant.Grant) {
 		g.warn("promote server", err)
 		return
 	}
-	l.kind, l.reign = grant.Promoting, reignOf(to)
+	l.kind, l.reign = grant.Promoting, ReignOf(to)
 	g.grants.begin(l.reign, to)
 	g.say(l.phase(), l.kind, to.Reason)
 
 	// The volume may have been slow. The last look at the clock, and at the grant, is here, with the fence armed already.
 	newest := g.grants.newest.Load()
 	switch left := g.fence.Deadline().Sub(boottime.Now()); {
-	case newest.Role != grant.Primary || reignOf(*newest) != l.reign:
+	case newest.Role != grant.Primary || ReignOf(*newest) != l.reign:
 		g.callOff(ctx, l, to.Seq, "the grant has changed")
 		return
 	case left < g.config.FenceAfter/2:
