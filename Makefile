@@ -80,7 +80,11 @@ charts: ## rendered charts, refusals, schema
 golden: ## render the chart's examples anew, to be read in review
 	cd test && $(NICE) go test -count=1 ./charts/... -update
 
-.PHONY: bench-seed
+# Each adds what it measures to docs/bench and renders its page there; BENCH='…' passes flags.
+.PHONY: bench-agent bench-seed
+bench-agent: up ## what keeper and guard cost at rest: memory and processor time over 10 minutes, beside a minimal server
+	cd test && PATH="$$(../bin/lab build):$$PATH" go run ./bench/agent -kubeconfig $$(../bin/lab kubeconfig) -tag $(TAG) $(BENCH)
+
 bench-seed: ## speed of a clone against plain pg_basebackup, in turns, 0.5 to 4 GB (about an hour; goes on if interrupted)
 	cd test && go run ./bench/seed $(BENCH)
 

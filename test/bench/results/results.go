@@ -79,6 +79,11 @@ func Open(path string, setting Setting) (*Run, error) {
 			return last, nil
 		}
 	}
+	return Begin(path, setting)
+}
+
+// Begin begins a run whatever there is, for a benchmark that measures one stretch of time.
+func Begin(path string, setting Setting) (*Run, error) {
 	r := &Run{Name: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), Setting: setting, path: path}
 	return r, r.add(line{Kind: kindBegin, Setting: &setting})
 }
