@@ -84,9 +84,9 @@ func TestWhatIsWrongIsRefusedUntilItIsPutRight(t *testing.T) {
 		},
 		"step_of_a_newer_release": {
 			func(p *pod, l *leader) {
-				p.WriteFile(p.t, p.volume+"/notes/journal", []byte(`{"format": 1, "step": "rewind", "stage": "began"}`), 0o600)
+				p.WriteFile(p.t, p.volume+"/notes/journal", []byte(`{"format": 1, "step": "snapshot", "stage": "began"}`), 0o600)
 			},
-			"unfinished step that this release cannot finish: rewind",
+			"unfinished step that this release cannot finish: snapshot",
 			func(p *pod, l *leader) { remove(p, p.paths().Journal()) },
 		},
 		"notes_of_a_newer_release": {

@@ -125,6 +125,7 @@ func (k *keeper) own(ctx context.Context) {
 	k.role(ctx, Rewind, pg.Attributes{Login: true, Inherit: true, ConnectionLimit: -1})
 	k.role(ctx, Pooler, pg.Attributes{Login: true, Inherit: true, ConnectionLimit: -1})
 	k.member(ctx, Pooler, "pg_monitor")
+	k.member(ctx, Rewind, "pg_checkpoint") // a leader that was just promoted must write one before pg_rewind can use it
 	if _, ok := k.roles[Rewind]; ok {
 		if err := k.admin.GrantRewind(ctx, Rewind); err != nil {
 			k.problem(err)

@@ -11,10 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/grant"
@@ -49,12 +46,15 @@ func Run(ctx context.Context, o Options) error {
 	defer giveUp(nil)
 	cmd := command(ctx, o)
 	m := newMeter(o.Target, o.Progress, giveUp)
-	out := &lines{each: func(line string) { m.line(line); o.Log.Debug("pg_basebackup", "line", line) }}
+	out := &pgtools.Lines{
+		Each: func(line string) { m.line(line); o.Log.Debug("pg_basebackup", "line", line) },
+		Dull: progressLine.MatchString,
+	}
 	cmd.Stdout, cmd.Stderr = out, out
 	watched, end := context.WithCancel(ctx)
 	defer end()
 	go m.watch(watched, o.Stall)
-	err := run(cmd)
+	err := pgtools.Run(cmd)
 	switch cause := context.Cause(ctx); {
 	case err == nil:
 		m.finish()
@@ -62,7 +62,7 @@ func Run(ctx context.Context, o Options) error {
 	case cause != nil:
 		return fmt.Errorf("base backup from %s: %w", o.From.Name, cause)
 	default:
-		return fmt.Errorf("base backup from %s: %w: %s", o.From.Name, err, out.said())
+		return fmt.Errorf("base backup from %s: %w: %s", o.From.Name, err, out.Said(pgtools.Basebackup))
 	}
 }
 
@@ -80,65 +80,8 @@ func command(ctx context.Context, o Options) *exec.Cmd {
 		args = append(args, "--max-rate="+strconv.FormatInt(max(o.MaxRate>>10, 32), 10)+"k")
 	}
 	cmd := o.Tools.Command(ctx, pgtools.Basebackup, args...)
-	// It forks a process for the WAL. Both are killed, and both die with us.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	if o.Lock != nil {
-		cmd.ExtraFiles = []*os.File{o.Lock}
-	}
+	pgtools.Bind(cmd, o.Lock) // it forks a process for the WAL; both are killed, and both die with us
 	return cmd
-}
-
-// run keeps its thread for itself, because the kernel sends the death signal when the thread that forked ends.
-func run(cmd *exec.Cmd) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		done <- cmd.Run()
-	}()
-	return <-done
-}
-
-// lines hands each line of output to each, and remembers the last ones that were no progress, for an error.
-type lines struct {
-	each func(string)
-	rest string
-	last []string
-}
-
-const remembered = 5
-
-// Write is called by one goroutine of exec.Cmd, since both outputs are the same writer.
-func (l *lines) Write(b []byte) (int, error) {
-	l.rest += string(b)
-	for {
-		i := strings.IndexAny(l.rest, "\r\n")
-		if i < 0 {
-			return len(b), nil
-		}
-		line := strings.TrimSpace(l.rest[:i])
-		l.rest = l.rest[i+1:]
-		if line == "" {
-			continue
-		}
-		l.each(line)
-		if !progressLine.MatchString(line) {
-			l.last = append(l.last, line)
-			l.last = l.last[max(0, len(l.last)-remembered):]
-		}
-	}
-}
-
-// said is what the program said about its failure.
-func (l *lines) said() string {
-	var complaints []string
-	for _, line := range append(l.last, strings.TrimSpace(l.rest)) {
-		if line != "" {
-			complaints = append(complaints, strings.TrimPrefix(line, "pg_basebackup: "))
-		}
-	}
-	return strings.Join(complaints, "; ")
 }
 
 // ErrStalled is the cause when nothing has arrived for too long.

@@ -31,6 +31,9 @@ func (p Paths) Data() string { return filepath.Join(p.root, "pgdata") }
 // NewData is where initdb and base backups are made; it becomes Data by a rename when it is complete.
 func (p Paths) NewData() string { return filepath.Join(p.root, "pgdata.new") }
 
+// OldData is where a data directory waits that is being replaced, from when it gives way until it is removed.
+func (p Paths) OldData() string { return filepath.Join(p.root, "pgdata.old") }
+
 // Notes holds what must outlive a pod: identity, journal, history, data set aside.
 func (p Paths) Notes() string { return filepath.Join(p.root, "notes") }
 

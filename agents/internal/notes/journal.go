@@ -16,17 +16,23 @@ import (
 
 // Steps that change a volume so that half of them is worse than none. The journal names the one under way.
 const (
-	StepInit  = "init"  // initdb into pgdata.new
-	StepClone = "clone" // base backup into pgdata.new
+	StepInit   = "init"   // initdb into pgdata.new
+	StepClone  = "clone"  // base backup into pgdata.new
+	StepRewind = "rewind" // pg_rewind in pgdata
 )
 
 // Stages of a step.
 const (
-	// Began: what the step makes is worth nothing. It is thrown away and the step begins again.
+	// Began: what the step makes is worth nothing. It is thrown away and the step begins again. Of a rewind: it is prepared, and pgdata is
+	// what it was.
 	Began = "began"
+	// Rewriting: pg_rewind changes pgdata. Until it has ended well, pgdata is worth nothing, however healthy it looks (SAFETY D22).
+	Rewriting = "rewriting"
 	// Complete: pgdata.new is whole and on disk. Nothing is missing but to put it in place. The stage stands here and not in a file in
 	// pgdata.new, because a base backup would carry such a file to the next member, where it would be a lie.
 	Complete = "complete"
+	// Placed: pgdata.new has become pgdata, and what it replaces is pgdata.old.
+	Placed = "placed"
 )
 
 // Entry is an open step of the journal. While there is one, no server is started (SAFETY D22).
@@ -44,6 +50,11 @@ type Entry struct {
 	From     string      `json:"from,omitempty"`     // whom a clone comes from
 	SystemID string      `json:"systemID,omitempty"` // what pgdata.new holds, once complete
 	Initdb   *Initdb     `json:"initdb,omitempty"`   // how it was made
+	// Replaces says what interrupted step has left the pgdata that a clone replaces. Empty: there is none.
+	Replaces string `json:"replaces,omitempty"`
+	// ByHand: the directory that is rewound was a standby's and had been opened for writing without a grant. What shows that is gone once
+	// the rewind has begun.
+	ByHand bool `json:"byHand,omitempty"`
 
 	unknown map[string]json.RawMessage
 }

@@ -26,13 +26,21 @@ type Control struct {
 	// BackupStart is set while the files are an unfinished base backup: without WAL up to its end they are worth nothing.
 	BackupStart lsn.LSN
 	Checksums   bool
-	WALSegment  int64 // bytes
+	// LogHints: the first change of a page after a checkpoint is in the WAL even if it is only a hint (wal_log_hints).
+	LogHints   bool
+	WALSegment int64 // bytes
 	// Limits are the settings of the primary that a standby's own must not be below, else it does not start or stops replaying.
 	Limits map[string]int
 }
 
+// States of a standby, as pg_controldata writes them.
+const (
+	StateReplaying   = "in archive recovery"
+	StateStandbyDown = "shut down in recovery"
+)
+
 // Clean reports whether the server was shut down properly, as primary or as standby.
-func (c Control) Clean() bool { return c.State == "shut down" || c.State == "shut down in recovery" }
+func (c Control) Clean() bool { return c.State == "shut down" || c.State == StateStandbyDown }
 
 // NewestTimeline is the highest timeline that the control file knows of.
 func (c Control) NewestTimeline() uint32 { return max(c.Timeline, c.MinRecoveryTimeline) }
@@ -91,6 +99,7 @@ func parseControl(out string) (Control, error) {
 		MinRecoveryTimeline: uint32(p.number("Min recovery ending loc's timeline", 32)),
 		BackupStart:         p.position("Backup start location"),
 		Checksums:           p.number("Data page checksum version", 32) != 0,
+		LogHints:            p.text("wal_log_hints setting") == "on",
 		WALSegment:          int64(p.number("Bytes per WAL segment", 63)),
 		Limits:              map[string]int{},
 	}

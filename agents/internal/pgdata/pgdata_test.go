@@ -21,6 +21,7 @@ Latest checkpoint's oldestCommitTsXid:0
 Minimum recovery ending location:     16/B374D8C0
 Min recovery ending loc's timeline:   5
 Backup start location:                0/0
+wal_log_hints setting:                on
 max_connections setting:              250
 max_worker_processes setting:         8
 max_wal_senders setting:              10

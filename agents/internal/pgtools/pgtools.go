@@ -32,9 +32,10 @@ const (
 	Waldump     = "pg_waldump"
 	Checksums   = "pg_checksums"
 	Isready     = "pg_isready"
+	Psql        = "psql"
 )
 
-var programs = []string{Postgres, Initdb, Basebackup, Controldata, Rewind, Waldump, Checksums, Isready}
+var programs = []string{Postgres, Initdb, Basebackup, Controldata, Rewind, Waldump, Checksums, Isready, Psql}
 
 // needed are the programs without which nothing can be done at all.
 var needed = []string{Postgres, Controldata}

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/pgspan/pgspan/agents/internal/grant"
-	"github.com/pgspan/pgspan/agents/internal/notes"
 	"github.com/pgspan/pgspan/agents/internal/pgdata"
 	"github.com/pgspan/pgspan/agents/internal/pgtools"
 )
@@ -48,37 +47,6 @@ func image(f Facts) *Plan {
 			"the image has PostgreSQL %d and the chart says %d", f.Tools.Major, want)
 	}
 	return nil
-}
-
-// journal decides by a step that was interrupted. What only began is worth nothing and is judged as if it had not (SAFETY rule 16).
-func journal(f Facts) *Plan {
-	e := f.Journal
-	switch {
-	case e == nil:
-		return nil
-	case e.Step != notes.StepInit && e.Step != notes.StepClone, e.Stage != notes.Began && e.Stage != notes.Complete:
-		return refuse("use the release that began it, or a newer one; "+anew(f),
-			"the journal holds an unfinished step that this release cannot finish: %s", e)
-	case e.Stage == notes.Began && !f.Data.Empty:
-		return refuse("move pgdata or notes/journal away after looking at both",
-			"the journal says that %s was interrupted, which begins on an empty volume, but there is a data directory", e)
-	case e.Stage == notes.Began:
-		return nil
-	case f.NewData && !f.Data.Empty:
-		return refuse("move pgdata or pgdata.new away after looking at both",
-			"the journal says %s, and there is both a data directory and one that waits to be put in its place", e)
-	case !f.NewData && f.Data.Empty && e.Step == notes.StepInit:
-		return refuse(mayBeOnly, "the journal says %s, but the new data directory is gone", e)
-	case !f.NewData && f.Data.Empty:
-		return nil // a clone can be had again
-	}
-	if p := awaited(f); p != nil {
-		return p
-	}
-	if e.Member != f.Grant.Holder.Member {
-		return refuse(copied, "the journal holds an unfinished step of another member (%s): this volume is a copy", e.Member)
-	}
-	return &Plan{Do: Action(e.Step), Resume: true, Reason: fmt.Sprintf("finish the interrupted step %s", e)}
 }
 
 // directory checks what can be said of a data directory without knowing the others.
@@ -165,9 +133,12 @@ func identity(f Facts) *Plan {
 func history(f Facts) *Plan {
 	g, n := f.Grant, f.Note
 	var newest uint32
+	var returns bool // it has diverged, and diverged() says how it comes back
 	if !f.Data.Empty {
-		newest = max(f.Data.Control.NewestTimeline(), f.Data.HighestHistory)
-		if n.Started == notes.AsStandby && !f.Data.StandbySignal && newest > n.PrimaryLine {
+		var hand bool
+		newest, hand = byHand(f)
+		returns = hand && NeedsWAL(f) && g.MayRewind
+		if hand && !returns {
 			// The missing file is the mark, and it lasts: under a refusal nobody writes it again. Later the record may give the same
 			// timeline number to another past, and nothing else would tell the two apart.
 			return refuse("this member may hold writes that the others do not have: look at it before anything else; "+anew(f),
@@ -184,7 +155,7 @@ func history(f Facts) *Plan {
 	if f.Data.Empty || g.Timeline == 0 {
 		return nil
 	}
-	if newest > g.Timeline {
+	if newest > g.Timeline && !returns {
 		return refuse("this member may hold writes that the others do not have: look at it before anything else; "+anew(f),
 			"the data directory is on timeline %d, newer than the record's %d", newest, g.Timeline)
 	}

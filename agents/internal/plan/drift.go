@@ -80,6 +80,9 @@ func warnings(f Facts) []string {
 	if f.Data.Control != nil && !f.Data.Control.Checksums {
 		w = append(w, "the database has no data checksums: damage on disk is not noticed")
 	}
+	if f.WAL != nil && f.WAL.Problem != "" {
+		w = append(w, "how far the WAL goes is known from the control file only, and may be further: "+f.WAL.Problem)
+	}
 	if missing := f.Tools.Missing(); len(missing) > 0 {
 		w = append(w, "the image has no "+strings.Join(missing, ", ")+": what needs them is done without")
 	}

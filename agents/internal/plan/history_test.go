@@ -6,6 +6,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/notes"
+	"github.com/pgspan/pgspan/agents/internal/pgdata"
 )
 
 // Numbers of epochs and timelines alone do not tell two pasts apart: what the volume itself has been does.
@@ -13,10 +14,14 @@ func TestAnotherPastIsRefusedWhateverItsNumbers(t *testing.T) {
 	led := func(f *Facts) { // this volume led epoch 0.4 on timeline 4
 		f.Data.StandbySignal, f.Data.HighestHistory, f.Data.Control.Timeline, f.Data.Control.State = false, 4, 4, "in production"
 		f.Note.Primary, f.Note.PrimaryLine, f.Note.HighestEpoch, f.Note.Started = at(0, 4), 4, at(0, 4), notes.AsPrimary
+		f.WAL = &pgdata.WAL{Timeline: 4, Lines: past(4), End: 0x4000, Exact: true}
 		f.Grant.Epoch, f.Grant.Timeline = at(0, 4), 4
 	}
 	at1 := func(local uint64, line uint32, change func(*Facts)) func(*Facts) {
-		return func(f *Facts) { change(f); f.Grant.Epoch, f.Grant.Timeline = at(0, local), line }
+		return func(f *Facts) {
+			change(f)
+			f.Grant.Epoch, f.Grant.Timeline, f.Grant.Lines = at(0, local), line, past(line)
+		}
 	}
 	run(t, map[string]judged{
 		"opened_by_hand": {full, handPromoted, Refuse, "opened for writing on timeline 3 without a grant"},
@@ -30,7 +35,8 @@ func TestAnotherPastIsRefusedWhateverItsNumbers(t *testing.T) {
 		"opened_by_its_own_grant": {full, func(f *Facts) {
 			handPromoted(f)
 			f.Note.Reign(at(0, 4), "", 3)
-			f.Grant.Epoch, f.Grant.Timeline = at(0, 5), 4
+			f.WAL = &pgdata.WAL{Timeline: 3, Lines: past(3), End: 0x3000, Exact: true}
+			f.Grant.Epoch, f.Grant.Timeline, f.Grant.Lines = at(0, 5), 4, past(4)
 		}, Keep, ""},
 		"its_own_epoch_is_led_by_another":             {full, led, Refuse, "db-primary-0 leads that epoch: it has diverged"},
 		"its_own_epoch_is_led_by_another_further_on":  {full, at1(4, 9, led), Refuse, "leads that epoch"},

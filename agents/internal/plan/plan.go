@@ -18,6 +18,7 @@ const (
 	Keep   Action = "keep"   // the data directory may be started as it is
 	Init   Action = "init"   // make a new database
 	Clone  Action = "clone"  // fill the empty volume by a base backup from the grant's upstream
+	Rewind Action = "rewind" // bring a directory that has diverged back by pg_rewind from the grant's upstream
 	Refuse Action = "refuse" // something is wrong that needs a person, or another grant
 	Wait   Action = "wait"   // nothing is wrong; the grant does not say what to do yet
 )
@@ -28,8 +29,15 @@ type Plan struct {
 	Reason string
 	// Hint says what to do about a refusal.
 	Hint string
-	// Resume: the journal says that pgdata.new is whole and only has to be put in place.
+	// Resume: the journal says that pgdata.new, or the rewound pgdata, is whole, and only the rest of the step is to be done.
 	Resume bool
+	// Replace: pgdata is what an interrupted rewind has left. It is kept until its clone is whole, and then removed.
+	Replace bool
+	// Fork is where a directory that is to be rewound left its leader's past, and Settle what it needs before.
+	Fork   Fork
+	Settle Settle
+	// ByHand: that directory was a standby's and has been opened for writing without a grant.
+	ByHand bool
 	// Warnings are findings that do not change the verdict.
 	Warnings []string
 }
@@ -45,8 +53,12 @@ func (p Plan) Sentence() string {
 // Facts are all that a verdict depends on.
 type Facts struct {
 	Data pgdata.Facts
-	// NewData: pgdata.new is there.
-	NewData bool
+	// NewData: pgdata.new is there. OldData: pgdata.old is.
+	NewData, OldData bool
+	// WAL is how far the data directory's WAL goes; nil: not known, or nobody needs to know. NeedsWAL tells. WALProblem says why it could
+	// not be found out.
+	WAL        *pgdata.WAL
+	WALProblem string
 	// ModeProblem says why the mode of the data directory could not be repaired; empty when it is right.
 	ModeProblem string
 	// Note is what the volume says of itself; Noted is false when it says nothing.
@@ -68,7 +80,14 @@ type Facts struct {
 // Judge decides. The checks stand in the order of what must be known first: the image, the volume by itself, the volume against the
 // grant, what the grant says. The first that has something to say wins.
 func Judge(f Facts) Plan {
-	for _, check := range []func(Facts) *Plan{image, journal, directory, awaited, identity, history, drift, granted} {
+	if Broken(f.Journal) {
+		return judgeBroken(f)
+	}
+	return judge(f)
+}
+
+func judge(f Facts) Plan {
+	for _, check := range []func(Facts) *Plan{image, journal, directory, awaited, identity, history, drift, diverged, granted} {
 		if p := check(f); p != nil {
 			p.Warnings = append(p.Warnings, warnings(f)...)
 			return *p

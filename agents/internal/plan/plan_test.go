@@ -11,6 +11,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/pgdata"
 	"github.com/pgspan/pgspan/agents/internal/pgtools"
 	"github.com/pgspan/pgspan/agents/internal/settings"
+	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
 const (
@@ -35,7 +36,7 @@ func full() Facts {
 		},
 		Grant: &grant.Grant{
 			Format: 1, Seq: 9, Role: grant.Replica, Holder: grant.Incarnation{Member: "pvc-1", Pod: "pod-1", Boot: "boot-1"},
-			Epoch: at(0, 3), Timeline: 2, SystemID: ours, Upstream: &grant.Upstream{Name: "db-primary-0"},
+			Epoch: at(0, 3), Timeline: 2, SystemID: ours, Upstream: &grant.Upstream{Name: "db-primary-0"}, Lines: past(2),
 		},
 		Me: grant.Incarnation{Pod: "pod-1", Boot: "boot-1"}, Now: now,
 		Settings: settings.Settings{Major: 17},
@@ -43,12 +44,22 @@ func full() Facts {
 			Dir: "/usr/lib/postgresql/17/bin", Major: 17,
 			Path: map[string]string{
 				pgtools.Postgres: "x", pgtools.Initdb: "x", pgtools.Basebackup: "x", pgtools.Controldata: "x", pgtools.Rewind: "x",
-				pgtools.Waldump: "x", pgtools.Checksums: "x", pgtools.Isready: "x",
+				pgtools.Waldump: "x", pgtools.Checksums: "x", pgtools.Isready: "x", pgtools.Psql: "x",
 			},
 			Libraries: notes.Libraries{Libc: "glibc", LibcVersion: "2.41", ICU: "76"},
 		},
 		UID: 999,
+		WAL: &pgdata.WAL{Timeline: 2, Lines: past(2), End: 0x2500, Exact: true},
 	}
+}
+
+// past is how a timeline came about where each was left at its number times 0x1000.
+func past(line uint32) []timeline.Line {
+	var lines []timeline.Line
+	for n := uint32(1); n < line; n++ {
+		lines = append(lines, timeline.Line{Timeline: n, End: lsn.LSN(n) * 0x1000})
+	}
+	return lines
 }
 
 // empty is a volume that was never used, of a member that may clone.
@@ -211,7 +222,7 @@ func TestEmptyVolume(t *testing.T) {
 		"clone_complete_beside_data":             {full, func(f *Facts) { f.NewData, f.Journal = true, entry("clone", "complete") }, Refuse, "both a data directory"},
 		"clone_began_beside_data":                {full, func(f *Facts) { f.Journal = entry("clone", "began") }, Refuse, "but there is a data directory"},
 		"remains_without_a_journal_are_no_data":  {empty, func(f *Facts) { f.NewData = true }, Clone, ""},
-		"step_of_a_newer_release":                {full, func(f *Facts) { f.Journal = entry("rewind", "began") }, Refuse, "cannot finish: rewind"},
+		"step_of_a_newer_release":                {full, func(f *Facts) { f.Journal = entry("snapshot", "began") }, Refuse, "cannot finish: snapshot"},
 		"stage_of_a_newer_release":               {empty, func(f *Facts) { f.Journal = entry("clone", "verified") }, Refuse, "cannot finish"},
 		"initdb":                                 {claimed, nil, Init, "claim to create"},
 		"initdb_interrupted":                     {claimed, func(f *Facts) { f.NewData, f.Journal = true, entry("init", "began") }, Init, "claim to create"},
@@ -240,7 +251,7 @@ func TestNobodyIsToldToDeleteWhatMayBeTheOnlyCopy(t *testing.T) {
 		"exchanged":    func(f *Facts) { f.Note.SystemID = foreign },
 		"newer_line":   func(f *Facts) { f.Data.Control.Timeline = 9 },
 		"by_hand":      handPromoted,
-		"unknown_step": func(f *Facts) { f.Journal = entry("rewind", "began") },
+		"unknown_step": func(f *Facts) { f.Journal = entry("snapshot", "began") },
 		"copy":         func(f *Facts) { f.Note.Member = "pvc-2" },
 	}
 	for name, spoil := range damage {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/basebackup"
@@ -27,7 +28,9 @@ const (
 	StepMade      = "made"      // pgdata.new is whole, and on disk: both programs sync every file of what they make
 	StepChecked   = "checked"   // it is the database that was meant
 	StepComplete  = "complete"  // the journal says so
-	StepPlaced    = "placed"    // pgdata.new has become pgdata
+	StepGaveWay   = "gave way"  // what is replaced has become pgdata.old
+	StepSwapped   = "swapped"   // the journal says that pgdata.new has become pgdata
+	StepPlaced    = "placed"    // pgdata.new has become pgdata, and pgdata.old is gone
 	StepNoted     = "noted"     // the volume notes what it is
 	StepClosed    = "closed"    // the journal is closed
 	StepKept      = "kept"      // what the server start needs is noted
@@ -43,9 +46,13 @@ func CloneSteps() []string {
 	return []string{StepLocked, StepJournaled, StepCleared, StepCopying, StepMade, StepChecked, StepComplete, StepPlaced, StepNoted, StepClosed, StepKept}
 }
 
+// ReplaceSteps are the steps of a clone that takes the place of what an interrupted rewind has left.
+func ReplaceSteps() []string {
+	return slices.Insert(CloneSteps(), 7, StepGaveWay, StepSwapped)
+}
+
 // fill makes pgdata, or finishes what was interrupted. It gives up when the grant is withdrawn meanwhile.
 func (s *seeder) fill(ctx context.Context, t task) error {
-	s.Log.Info("plan", "do", string(t.plan.Do), "reason", t.plan.Reason, "resume", t.plan.Resume)
 	g := *t.facts.Grant
 	if t.plan.Resume {
 		return s.place(*t.facts.Journal)
@@ -60,6 +67,7 @@ func (s *seeder) fill(ctx context.Context, t task) error {
 	}
 	if t.plan.Do == plan.Clone {
 		entry.Step, entry.From = notes.StepClone, g.Upstream.Name
+		entry.Replaces = replaced(t)
 	}
 	if err := notes.WriteJournal(s.paths, entry); err != nil {
 		return err
@@ -86,6 +94,18 @@ func (s *seeder) fill(ctx context.Context, t task) error {
 	}
 	s.step(StepComplete)
 	return s.place(entry)
+}
+
+// replaced says what the clone takes the place of.
+func replaced(t task) string {
+	switch was := t.facts.Journal; {
+	case was == nil:
+		return ""
+	case was.Replaces != "" || was.Step != notes.StepRewind || !t.plan.Replace:
+		return was.Replaces // pgdata.old of it may still be there
+	default:
+		return was.String()
+	}
 }
 
 // make fills pgdata.new.
@@ -149,21 +169,11 @@ func (s *seeder) check(ctx context.Context, t task, entry *notes.Entry) error {
 
 // place is the rest of a complete step: it can be run again from any point.
 func (s *seeder) place(entry notes.Entry) error {
-	_, err := os.Lstat(s.paths.NewData())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.swap(&entry); err != nil {
 		return fmt.Errorf("put the data directory in place: %w", err)
 	}
-	if err == nil {
-		// Only an empty directory can be removed so, and that is meant: some storage comes with one.
-		if err := os.Remove(s.paths.Data()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("put the data directory in place: %w", err)
-		}
-		if err := durable.Rename(s.paths.NewData(), s.paths.Data()); err != nil {
-			return fmt.Errorf("put the data directory in place: %w", err)
-		}
-	}
 	s.step(StepPlaced)
-	_, err = notes.Update(s.paths, func(m *notes.Member) {
+	_, err := notes.Update(s.paths, func(m *notes.Member) {
 		m.Member, m.SystemID, m.Major, m.Libraries, m.Initdb = entry.Member, entry.SystemID, s.tools.Major, s.tools.Libraries, entry.Initdb
 		m.See(entry.Epoch)
 		// initdb makes timeline 1. Where the record has reserved another one, the database becomes primary by a promotion.
@@ -183,6 +193,58 @@ func (s *seeder) place(entry notes.Entry) error {
 	}
 	s.step(StepClosed)
 	s.Report.Update(func(st *grant.State) { st.Done = nil })
+	return nil
+}
+
+// swap makes pgdata.new the data directory. What it replaces, if anything, gives way and is removed when that is done.
+func (s *seeder) swap(entry *notes.Entry) error {
+	_, err := os.Lstat(s.paths.NewData())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil && entry.Stage == notes.Complete {
+		if err := s.giveWay(*entry); err != nil {
+			return err
+		}
+		if err := durable.Rename(s.paths.NewData(), s.paths.Data()); err != nil {
+			return err
+		}
+	}
+	if entry.Replaces == "" {
+		return nil
+	}
+	if entry.Stage == notes.Complete {
+		entry.Stage = notes.Placed
+		if err := notes.WriteJournal(s.paths, *entry); err != nil {
+			return err
+		}
+	}
+	s.step(StepSwapped)
+	return os.RemoveAll(s.paths.OldData())
+}
+
+// giveWay clears the place of the data directory. If nothing is to be replaced, only an empty directory can be there, which some storage
+// comes with, and nothing else is removed.
+func (s *seeder) giveWay(entry notes.Entry) error {
+	if entry.Replaces == "" {
+		if err := os.Remove(s.paths.Data()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	if _, err := os.Lstat(s.paths.Data()); errors.Is(err, fs.ErrNotExist) {
+		return nil // it has given way already
+	} else if err != nil {
+		return err
+	}
+	// What an earlier replacement has left, if it was killed after its clone had been lost.
+	if err := os.RemoveAll(s.paths.OldData()); err != nil {
+		return err
+	}
+	if err := durable.Rename(s.paths.Data(), s.paths.OldData()); err != nil {
+		return err
+	}
+	s.step(StepGaveWay)
 	return nil
 }
 
@@ -260,6 +322,9 @@ func (s *seeder) keep(r *Ready) error {
 	}
 	standby, err := s.signal(r)
 	if err != nil {
+		return err
+	}
+	if err := s.closeRewind(r); err != nil {
 		return err
 	}
 	was := r.Note

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"reflect"
 	"strings"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
@@ -44,7 +45,7 @@ func (s *seeder) judge(ctx context.Context) (*Ready, *task) {
 		switch p.Do {
 		case plan.Keep:
 			st.Phase = grant.Waiting // for the caller, which is about to start a server or to end
-		case plan.Init, plan.Clone:
+		case plan.Init, plan.Clone, plan.Rewind:
 			st.Phase = grant.Seeding
 		case plan.Refuse:
 			st.Phase = grant.Refused
@@ -59,8 +60,9 @@ func (s *seeder) judge(ctx context.Context) (*Ready, *task) {
 	case plan.Keep:
 		return &Ready{
 			Lock: s.lock, Grant: *f.Grant, Me: s.me, Settings: f.Settings, Tools: f.Tools, Data: f.Data, Note: f.Note, Derived: derived, Plan: p,
+			journal: f.Journal,
 		}, nil
-	case plan.Init, plan.Clone:
+	case plan.Init, plan.Clone, plan.Rewind:
 		return nil, &task{plan: p, facts: f}
 	default:
 		return nil, nil
@@ -91,6 +93,9 @@ func (s *seeder) look(ctx context.Context) (plan.Facts, derive.Result, error) {
 		bound := f.Grant.Bound(f.Note.Vote)
 		f.Grant = &bound
 	}
+	if err := s.findWAL(ctx, &f); err != nil {
+		return f, derive.Result{}, err
+	}
 	f.Now = boottime.Now()
 	in := derive.Input{Settings: f.Settings, Tools: f.Tools, Control: f.Data.Control, Grant: f.Grant}
 	if f.Grant != nil {
@@ -118,12 +123,36 @@ func (s *seeder) volume(ctx context.Context, f *plan.Facts) error {
 	if f.Journal, err = notes.ReadJournal(s.paths); err != nil {
 		return err
 	}
-	switch _, err := os.Lstat(s.paths.NewData()); {
-	case err == nil:
-		f.NewData = true
-	case !errors.Is(err, fs.ErrNotExist):
+	for path, there := range map[string]*bool{s.paths.NewData(): &f.NewData, s.paths.OldData(): &f.OldData} {
+		_, err := os.Lstat(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		*there = err == nil
+	}
+	return nil
+}
+
+// findWAL finds out how far the WAL goes, if the verdict depends on it. It reads all WAL since the last checkpoint, once: while nobody runs
+// a server here, only a step of ours changes it.
+func (s *seeder) findWAL(ctx context.Context, f *plan.Facts) error {
+	if !plan.NeedsWAL(*f) || plan.Broken(f.Journal) {
+		return nil
+	}
+	c := *f.Data.Control
+	if c.NewestTimeline() == f.Grant.Timeline {
+		w, err := pgdata.PastOf(s.paths.Data(), c)
+		f.WAL = &w
 		return err
 	}
+	if s.wal == nil || !reflect.DeepEqual(s.walOf, c) {
+		w, err := pgdata.FindWAL(ctx, s.tools, s.paths.Data(), c)
+		if err != nil {
+			return err
+		}
+		s.wal, s.walOf = &w, c
+	}
+	f.WAL = s.wal
 	return nil
 }
 

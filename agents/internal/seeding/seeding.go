@@ -50,6 +50,8 @@ type Ready struct {
 	Note     notes.Member
 	Derived  derive.Result
 	Plan     plan.Plan
+
+	journal *notes.Entry // of a rewind that came to nothing; closed before a server is started
 }
 
 // seeder is one call of Prepare.
@@ -60,6 +62,10 @@ type seeder struct {
 	lock  *volumelock.Lock
 	tools pgtools.Tools // found once: an image does not change
 	told  map[string]bool
+
+	wal     *pgdata.WAL    // what was found last, of the data directory with the control file walOf
+	walOf   pgdata.Control // nothing but a server or a step of ours changes it
+	settled bool           // the directory was brought to a clean shutdown
 }
 
 // Prepare returns when the data directory may be started, and not before, unless ctx ends. A refusal is no error: it is reported and
@@ -187,7 +193,7 @@ func (s *seeder) loop(ctx context.Context) (*Ready, error) {
 			}
 			s.say(grant.Waiting, err.Error())
 		case todo != nil:
-			err := s.fill(ctx, *todo)
+			err := s.do(ctx, *todo)
 			if err == nil {
 				failures = 0
 				continue
@@ -197,7 +203,11 @@ func (s *seeder) loop(ctx context.Context) (*Ready, error) {
 			}
 			failures++
 			pause := min(time.Second<<min(failures-1, 5), 30*time.Second)
-			s.say(grant.Waiting, fmt.Sprintf("%v; next try in %v", err, pause))
+			phase := grant.Waiting
+			if impossible(err) {
+				phase, pause = grant.Refused, 30*time.Second
+			}
+			s.say(phase, fmt.Sprintf("%v; next try in %v", err, pause))
 			if err := s.pause(ctx, wake, pause, todo.facts.Grant); err != nil {
 				return nil, err
 			}
@@ -210,6 +220,15 @@ func (s *seeder) loop(ctx context.Context) (*Ready, error) {
 		case <-time.After(look):
 		}
 	}
+}
+
+// do does what the plan says.
+func (s *seeder) do(ctx context.Context, t task) error {
+	s.Log.Info("plan", "do", string(t.plan.Do), "reason", t.plan.Reason, "resume", t.plan.Resume)
+	if t.plan.Do == plan.Rewind {
+		return s.rewind(ctx, t)
+	}
+	return s.fill(ctx, t)
 }
 
 // pause waits between two tries, and no longer than the grant stays what it was.
