@@ -147,6 +147,7 @@ func (m *member) create() {
 		m.root.WriteFile(m.t, m.at(dir)+"/.keep", nil, 0o600)
 	}
 	m.root.WriteFile(m.t, m.at("settings/settings.yaml"), fmt.Appendf(nil, `release: %s
+failover: {neverLead: {replica: true}} # all these keepers share one address, so they cannot hear each other
 clusterDomain: cluster.local
 major: %d
 port: %d

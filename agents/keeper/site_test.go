@@ -18,7 +18,7 @@ func TestSite(t *testing.T) {
 	primary.waitStatus("/primary", 200)
 	replica.create()
 	replica.waitStatus("/replica?lag=1MB", 200)
-	if !strings.Contains(s.record(), `"epoch":{"site":1,"local":1},"timeline":1,`) {
+	if !strings.Contains(s.record(), `"epoch":{"site":1,"local":1},"reign":`) {
 		t.Errorf("first record: %s", s.record())
 	}
 	primary.waitFor("the claim is given up", func() bool { return !strings.Contains(s.record(), "bootstrap") })
@@ -114,7 +114,7 @@ func TestSite(t *testing.T) {
 		primary.create()
 		primary.waitStatus("/primary", 200)
 		t.Logf("writable again after %v", time.Since(at))
-		if timeline() != "00000002" || !strings.Contains(s.record(), `"local":2},"timeline":2,`) {
+		if timeline() != "00000002" || !strings.Contains(s.record(), `"local":2},"reign":`) {
 			t.Errorf("timeline %s, record %s", timeline(), s.record())
 		}
 	})
@@ -158,7 +158,7 @@ func TestSite(t *testing.T) {
 		primary.resume()
 		primary.waitStatus("/primary", 200)
 		// It leaps over what a lost leader may have used.
-		if timeline() != "00000068" || !strings.Contains(s.record(), `"local":100},"timeline":104,`) {
+		if timeline() != "00000068" || !strings.Contains(s.record(), `"local":100},"reign":`) {
 			t.Errorf("timeline %s, record %s", timeline(), s.record())
 		}
 		replica.create()

@@ -18,6 +18,8 @@ const (
 	askEvery = 100 * time.Millisecond
 	// askLimit is how long one round waits for its answers.
 	askLimit = 500 * time.Millisecond
+	// absurd is by how much no timeline can be ahead of the record's: the next reign's is above all that were heard, and they must not run out.
+	absurd = 1000
 )
 
 // free reports whether the record can be taken by somebody.
@@ -44,6 +46,10 @@ func (k *Keeper) electing() func(context.Context) error {
 		for id, a := range answers {
 			if a.Err != nil {
 				k.log.Debug("peer not heard", "member", id, "error", a.Err)
+				continue
+			}
+			if a.Standing.Timeline > v.Record.Timeline+absurd {
+				k.log.Warn("peer's answer not used", "member", id, "timeline", a.Standing.Timeline, "record", v.Record.Timeline)
 				continue
 			}
 			heard = append(heard, heardFrom(a.Standing))

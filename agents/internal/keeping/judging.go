@@ -102,8 +102,13 @@ func (k *Keeper) facts() judge.Facts {
 		Mine: v.Mine, InForce: v.InForce(now), Expired: v.Expired(now),
 		Seen: v.Seen, Vacant: v.Vacant(now), AbsentWait: v.AbsentWait, FreeFor: v.FreeFor(now),
 	}
+	if votes := n.state != nil && free(v, now) && n.state.Vote == v.Record.Version() && !n.standsStale() && f.Store.Silent < recordAge; !votes {
+		k.votingSince = 0
+	} else if k.votingSince == 0 {
+		k.votingSince = now
+	}
 	limits := k.settings.Failover
-	f.Election = judge.Election{Wait: limits.Wait(), MaxLag: limits.MaxLag(), MaxDiscard: limits.MaxDiscard(), Peers: n.heard}
+	f.Election = judge.Election{For: since(k.votingSince, now), Wait: limits.Wait(), MaxLag: limits.MaxLag(), MaxDiscard: limits.MaxDiscard(), Peers: n.heard}
 	f.Local.Standing, f.Local.Replayed, f.Handover = k.standing(), n.replayed(now), n.handover
 	f.Local.Previous, f.Local.PreviousInForce = k.issuer.previous(), k.issuer.inForce()
 	if n.state != nil {
@@ -113,6 +118,14 @@ func (k *Keeper) facts() judge.Facts {
 		}
 	}
 	return f
+}
+
+// since is how long ago an instant was; 0 if there is none.
+func since(at, now boottime.Instant) time.Duration {
+	if at == 0 {
+		return 0
+	}
+	return now.Sub(at)
 }
 
 // judgeEvery: twice a second, and at the moment when the record may become free.

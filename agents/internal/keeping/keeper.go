@@ -66,6 +66,8 @@ type Keeper struct {
 	// peers asks the other keepers, server answers them.
 	peers  *peers.Client
 	server *peers.Server
+	// votingSince is when this member's vote on the present record came into force, while the store answers; the judge's own.
+	votingSince boottime.Instant
 	// memberList is used by the survey alone.
 	memberList members.List
 

@@ -16,10 +16,12 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/layout"
 	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
 	"github.com/pgspan/pgspan/agents/internal/members"
 	"github.com/pgspan/pgspan/agents/internal/pg"
+	"github.com/pgspan/pgspan/agents/internal/pgdata"
 	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
@@ -44,6 +46,7 @@ func (k *Keeper) observeServer() func(context.Context) error {
 	var slotsAt, figuresAt boottime.Instant
 	rate := rates{}
 	var prober prober
+	var durable durableEnd
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, askTime)
 		defer cancel()
@@ -59,6 +62,12 @@ func (k *Keeper) observeServer() func(context.Context) error {
 				return nil // it starts, or ends: no answer is what is expected
 			}
 			return err
+		}
+		if s.InRecovery && s.Receiver == nil && s.Replayed != nil {
+			// The control file learns a standby's timeline at its next restart point only.
+			if line, err := pgdata.LineAt(layout.In(k.o.Volume).Data(), *s.Replayed, s.SegmentSize); err == nil {
+				s.Timeline = line
+			}
 		}
 		now := boottime.Now()
 		var was *pg.Status
@@ -79,7 +88,7 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		leading := v.InForce(now) && !s.InRecovery
 		leading = leading && s.Flushed != nil
 		if leading {
-			k.tellRecord(v.Record.Epoch, func(n *news) { n.lsn, n.systemID = *s.Flushed, s.SystemID })
+			k.tellRecord(v.Record.Epoch, func(n *news) { n.lsn, n.systemID = durable.add(*s.Inserted, *s.Flushed), s.SystemID })
 			if err := k.opened(v, s.Timeline); err != nil {
 				return err
 			}
@@ -152,6 +161,31 @@ func (k *Keeper) observeReplication(ctx context.Context, o *pg.Observer, v lease
 		problems = append(problems, o.CreateSlot(ctx, name))
 	}
 	return errors.Join(problems...)
+}
+
+// pageHeader is the most that may lie between the end of one record and the beginning of the next: the longer one of WAL's two page headers.
+const (
+	pageHeader = 40
+	walPage    = 8192 // as all packages of PostgreSQL are built
+)
+
+// durableEnd finds the end of a record that is on disk. What is flushed may end within a record, and a crash would leave that one out.
+type durableEnd struct{ inserted, told lsn.LSN }
+
+func (d *durableEnd) add(inserted, flushed lsn.LSN) lsn.LSN {
+	for _, next := range []lsn.LSN{inserted, d.inserted} {
+		// next is where a record begins; the one before may end by a page header earlier.
+		end := next - min(next, pageHeader)
+		if page := next / walPage * walPage; next-page <= pageHeader {
+			end = page
+		}
+		if next <= flushed || end <= flushed && end%walPage == 0 {
+			d.told = max(d.told, end)
+			break
+		}
+	}
+	d.inserted = inserted
+	return d.told
 }
 
 // rates measures WAL per second over about a minute.

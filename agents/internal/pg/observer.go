@@ -16,12 +16,13 @@ type Status struct {
 	SystemID   string
 	// Timeline it writes on, or replays.
 	Timeline uint32
-	// Current is where a primary writes, Flushed what of that is on disk. Received and Replayed are a standby's; Received is what this life of the server has received,
+	// Current is where a primary writes, Inserted the end of its newest record, Flushed what is on disk, which may end within a record. Received and Replayed are a standby's; Received is what this life of the server has received,
 	// and so is absent until a receiver ran.
-	Current, Flushed, Received, Replayed *lsn.LSN
+	Current, Inserted, Flushed, Received, Replayed *lsn.LSN
 	// ReplayAge is how long ago the last replayed transaction was committed, by the primary's clock.
 	ReplayAge    *float64
 	ReplayPaused bool
+	SegmentSize  int64 // of WAL files, in bytes
 	Started      time.Time
 	// Receiver is nil when no receiver runs.
 	Receiver *Receiver `db:"-"`
@@ -53,6 +54,8 @@ SELECT r.in_recovery,
             ELSE ('x' || pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::pg_catalog.bit(32)::pg_catalog.int8
        END AS timeline,
        CASE WHEN NOT r.in_recovery THEN pg_catalog.pg_current_wal_lsn() END::pg_catalog.text AS current,
+       CASE WHEN NOT r.in_recovery THEN pg_catalog.pg_current_wal_insert_lsn() END::pg_catalog.text AS inserted,
+       pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) AS segment_size,
        CASE WHEN NOT r.in_recovery THEN pg_catalog.pg_current_wal_flush_lsn() END::pg_catalog.text AS flushed,
        CASE WHEN r.in_recovery THEN pg_catalog.pg_last_wal_receive_lsn() END::pg_catalog.text AS received,
        CASE WHEN r.in_recovery THEN pg_catalog.pg_last_wal_replay_lsn() END::pg_catalog.text AS replayed,
@@ -78,6 +81,8 @@ type row struct {
 	SystemID           string
 	Timeline           int64
 	Current            *lsn.LSN
+	Inserted           *lsn.LSN
+	SegmentSize        int64
 	Flushed            *lsn.LSN
 	Received           *lsn.LSN
 	Replayed           *lsn.LSN
@@ -118,7 +123,7 @@ func (o *Observer) Status(ctx context.Context) (Status, error) {
 		return Status{}, fmt.Errorf("ask the server for its status: %w", err)
 	}
 	s := Status{
-		InRecovery: r.InRecovery, SystemID: r.SystemID, Timeline: uint32(r.Timeline), Current: r.Current, Flushed: r.Flushed, Received: r.Received,
+		InRecovery: r.InRecovery, SystemID: r.SystemID, Timeline: uint32(r.Timeline), Current: r.Current, Inserted: r.Inserted, Flushed: r.Flushed, SegmentSize: r.SegmentSize, Received: r.Received,
 		Replayed: r.Replayed, ReplayAge: r.ReplayAge, ReplayPaused: r.ReplayPaused, Started: r.Started,
 	}
 	if r.ReceiverStatus != nil {

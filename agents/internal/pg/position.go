@@ -31,7 +31,7 @@ SELECT pg_catalog.pg_is_in_recovery() AS in_recovery,
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS paused,
        pg_catalog.pg_last_wal_receive_lsn()::pg_catalog.text AS received,
        pg_catalog.pg_last_wal_replay_lsn()::pg_catalog.text AS replayed,
-       (SELECT s.setting::pg_catalog.int8 FROM pg_catalog.pg_settings s WHERE s.name = 'wal_segment_size') AS segment_size`
+       pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) AS segment_size`
 
 // Position asks a standby how it stands to the end of its WAL.
 func (o *Observer) Position(ctx context.Context) (Position, error) {

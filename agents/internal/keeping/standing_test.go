@@ -1,0 +1,75 @@
+package keeping
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/pg"
+)
+
+func at16(v lsn.LSN) *lsn.LSN { return &v }
+
+// SAFETY rule 9 and D6: before the end of valid local WAL is certain, the member counts as not heard.
+func TestPositionIsKnownOnlyAtTheEndOfLocalWAL(t *testing.T) {
+	good := pg.Position{InRecovery: true, Waiting: true, Received: at16(0x100), Replayed: at16(0x100), SegmentSize: 16 << 20}
+	with := func(change func(*pg.Position)) pg.Position {
+		p := good
+		change(&p)
+		return p
+	}
+	type look struct {
+		after time.Duration
+		pid   int
+		p     pg.Position
+	}
+	for name, c := range map[string]struct {
+		looks []look
+		want  bool
+	}{
+		"two_looks_agree":                  {[]look{{0, 7, good}, {apart, 7, good}}, true},
+		"one_look_is_none":                 {[]look{{0, 7, good}}, false},
+		"looks_too_close":                  {[]look{{0, 7, good}, {apart - 1, 7, good}}, false},
+		"replay_goes_on":                   {[]look{{0, 7, with(func(p *pg.Position) { p.Replayed = at16(0x80) })}, {apart, 7, good}}, false},
+		"another_server_between":           {[]look{{0, 7, good}, {apart, 8, good}}, false},
+		"still_has_an_upstream":            {[]look{{0, 7, good}, {apart, 7, with(func(p *pg.Position) { p.Upstream = true })}}, false},
+		"receiver_came_back_between":       {[]look{{0, 7, good}, {apart / 2, 7, with(func(p *pg.Position) { p.Receivers = 1 })}, {apart, 7, good}}, false},
+		"startup_is_busy":                  {[]look{{0, 7, good}, {apart, 7, with(func(p *pg.Position) { p.Waiting = false })}}, false},
+		"replay_is_paused":                 {[]look{{0, 7, good}, {apart, 7, with(func(p *pg.Position) { p.Paused = true })}}, false},
+		"nothing_replayed":                 {[]look{{0, 7, with(func(p *pg.Position) { p.Replayed = nil })}, {apart, 7, with(func(p *pg.Position) { p.Replayed = nil })}}, false},
+		"no_standby":                       {[]look{{0, 7, good}, {apart, 7, with(func(p *pg.Position) { p.InRecovery = false })}}, false},
+		"nothing_received_since_the_start": {[]look{{0, 7, with(func(p *pg.Position) { p.Received = nil })}, {apart, 7, with(func(p *pg.Position) { p.Received = nil })}}, true},
+		"received_and_not_looked_at_again": {[]look{{0, 7, with(func(p *pg.Position) { p.Received = at16(0x120) })}, {rescan - 1, 7, with(func(p *pg.Position) { p.Received = at16(0x120) })}}, false},
+		"half_a_record_received":           {[]look{{0, 7, with(func(p *pg.Position) { p.Received = at16(0x120) })}, {rescan, 7, with(func(p *pg.Position) { p.Received = at16(0x120) })}}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p prober
+			known, problem, now := false, "", boottime.Instant(1e9)
+			for _, l := range c.looks {
+				known, problem = p.add(now.Add(l.after), l.pid, l.p)
+			}
+			if known != c.want || known != (problem == "") {
+				t.Errorf("got %v %q, want %v", known, problem, c.want)
+			}
+		})
+	}
+}
+
+// What is flushed may end within a record. A crash leaves that record out, and the record of the lease must not name an end that no volume
+// has (it would look like storage that was set back).
+func TestRecordNamesTheEndOfAWholeRecordOnDisk(t *testing.T) {
+	var d durableEnd
+	for i, c := range []struct{ inserted, flushed, want lsn.LSN }{
+		{0x2100, 0x2100, 0x2100 - pageHeader},      // all on disk
+		{0x5100, 0x4000, 0x2100 - pageHeader},      // in the middle of something: the last known end stays
+		{0x5900, 0x58ff, 0x5100 - pageHeader},      // the one before is on disk now
+		{0x6000 + 24, 0x6000, 0x6000},              // a page header is all that is missing
+		{0x8000 + pageHeader, 0x8000 - 1, 0x6000},  // more than that is missing
+		{0x8000 + pageHeader, 0x8000 + 80, 0x8000}, // the record ended at the page's end
+	} {
+		if got := d.add(c.inserted, c.flushed); got != c.want {
+			t.Errorf("look %d: got %s, want %s", i, got, c.want)
+		}
+	}
+}
