@@ -73,7 +73,7 @@ func TestOneThatDoesNotAnswerCostsItsTimeAndNobodyElsesAnswer(t *testing.T) {
 		most time.Duration // beside the limit of Ask
 		want string
 	}{
-		"dead_node":     {deaf, dialLimit, "connect"},
+		"dead_node":     {deaf, 300 * time.Millisecond, "connect"},
 		"frozen_kernel": {silent, plenty, "deadline exceeded"},
 		"nobody_there":  {func(t *testing.T) string { a := silent(t); return a[:strings.LastIndex(a, ":")] + ":1" }, 0, "refused"},
 	} {
@@ -187,6 +187,18 @@ func broken(t *testing.T, files sitecerts.Bundle, answer func(n int, conn net.Co
 	return l.Addr().String(), asked
 }
 
+// endless goes on until nobody reads any more, which must be soon. What the kernel's buffers hold is beside that.
+func endless(t *testing.T, conn net.Conn, head, more string) {
+	fmt.Fprint(conn, head)
+	const buffers = 16 << 20
+	for n := 0; n < buffers; n += len(more) {
+		if _, err := fmt.Fprint(conn, more); err != nil {
+			return
+		}
+	}
+	t.Errorf("more than %d bytes were read", buffers)
+}
+
 func TestBrokenAnswers(t *testing.T) {
 	good := issue(t, authority(t), spec, time.Now())
 	ok := func(conn net.Conn, body string) {
@@ -202,11 +214,10 @@ func TestBrokenAnswers(t *testing.T) {
 		"cut_in_the_head":       {func(conn net.Conn, _ string) { fmt.Fprint(conn, "HTTP/1.1 200") }, "read the answer", 2},
 		"cut_in_the_body":       {func(conn net.Conn, _ string) { fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{") }, "read the answer", 2},
 		"endless_head": {func(conn net.Conn, _ string) {
-			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\n"+strings.Repeat("A: "+strings.Repeat("a", 1000)+"\r\n", 100))
+			endless(t, conn, "HTTP/1.1 200 OK\r\n", "A: "+strings.Repeat("a", 1000)+"\r\n")
 		}, "read the answer", 2},
-		"endless_body": {func(conn net.Conn, _ string) {
-			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\n\r\n"+strings.Repeat(" ", 1<<20))
-		}, "ask", 2},
+		"endless_line": {func(conn net.Conn, _ string) { endless(t, conn, "HTTP/1.1 200 OK\r\nA: ", strings.Repeat("a", 1000)) }, "read the answer", 2},
+		"endless_body": {func(conn net.Conn, _ string) { endless(t, conn, "HTTP/1.1 200 OK\r\n\r\n", strings.Repeat(" ", 1000)) }, "ask", 2},
 		"server_error": {func(conn net.Conn, _ string) { fmt.Fprint(conn, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n") }, "503", 2},
 		"moved": {func(conn net.Conn, _ string) {
 			fmt.Fprint(conn, "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n")
@@ -242,6 +253,18 @@ func TestBrokenAnswers(t *testing.T) {
 				t.Errorf("it was asked %d times, want %d", got, c.asked)
 			}
 		})
+	}
+}
+
+// A connection that was not kept has not been closed for want of use: asking again would be asking twice.
+func TestNewConnectionIsNotTriedTwice(t *testing.T) {
+	good := issue(t, authority(t), spec, time.Now())
+	p, o := newPeer(t, good), newPeer(t, good)
+	o.stop()
+	var asked *atomic.Int64
+	o.at, asked = broken(t, good, func(_ int, conn net.Conn) { conn.Close() })
+	if _, err := p.asks(o); err == nil || asked.Load() != 1 {
+		t.Errorf("got %v after %d questions, want 1", err, asked.Load())
 	}
 }
 

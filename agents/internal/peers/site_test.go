@@ -106,7 +106,9 @@ func (l *lines) String() string {
 
 func (l *lines) count(s string) int { return strings.Count(l.String(), s) }
 
-func (l *lines) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
+func (l *lines) logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
 
 // peer is a keeper as far as this package goes.
 type peer struct {
