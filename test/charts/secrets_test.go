@@ -198,3 +198,26 @@ func TestALostCertificateSecretIsSignedAgainByTheLiveCA(t *testing.T) {
 		t.Error("the CA changed, and with it whom clients trust")
 	}
 }
+
+// TestPasswordThatPgpoolCannotPassOn: what the pooler would refuse in a running pod is refused where Helm can read the Secret.
+func TestPasswordThatPgpoolCannotPassOn(t *testing.T) {
+	for name, c := range map[string]struct{ password, values, want string }{
+		"longer_than_pgpool_keeps":     {strings.Repeat("x", 125), "", "the password of app (Secret given, key password) has more than 124 bytes, and pgpool cannot pass on such a one: choose another, or set pgpool.enabled: false"},
+		"long_in_bytes_not_in_letters": {strings.Repeat("ß", 63), "", "has more than 124 bytes"},
+		"two_lines":                    {"one\ntwo", "", "has a line break"},
+		"as_long_as_pgpool_keeps":      {strings.Repeat("x", 124), "", ""},
+		"end_of_line_of_an_editor":     {strings.Repeat("x", 124) + "\n", "", ""},
+		"without_pgpool_it_works":      {strings.Repeat("x", 125), "pgpool: {enabled: false}", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			given := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "given", Namespace: "default"}, Data: map[string][]byte{"password": []byte(c.password)}}
+			_, err := release{live: []runtime.Object{given}, values: "users: {app: {existingSecret: given}}\n" + c.values}.render(t)
+			switch {
+			case c.want == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}

@@ -114,6 +114,14 @@ databases.{{ $name }} belongs to PostgreSQL itself: choose another name
 databases.{{ $name }}.owner is "{{ $database.owner }}", which is not among users: add it there ("{{ $database.owner }}: {}" is enough)
 {{- end }}
 {{- end }}
+{{- if .Values.pgpool.enabled }}
+{{- range $user, $secret := include "pgspan.passwordSecrets" . | fromYaml }}
+{{- $password := index (dig "data" dict (lookup "v1" "Secret" (include "pgspan.namespace" $) $secret.name)) $secret.key | default "" | b64dec | trimSuffix "\n" }}
+{{- if or (gt (len $password) 124) (regexMatch "[\r\n]" $password) }}
+the password of {{ $user }} (Secret {{ $secret.name }}, key {{ $secret.key }}) has {{ ternary "a line break" "more than 124 bytes" (regexMatch "[\r\n]" $password) }}, and pgpool cannot pass on such a one: choose another, or set pgpool.enabled: false
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and .Values.superuser.existingSecret (not .Values.superuser.tcp) }}
 superuser.existingSecret is given, but superuser.tcp is false, so nothing would use it: set superuser.tcp: true, or leave it out
 {{- end }}
