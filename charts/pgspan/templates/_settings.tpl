@@ -29,6 +29,7 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
       "port" 5432
       "postgresql" $postgresql
       "members" (dict "primary" 1 "replicas" (.Values.replicas | int))
+      "failover" (dict "maxAutoDiscard" (include "pgspan.bytes" .Values.failover.maxAutoDiscard | int64))
       "volumeSize" (toString .Values.persistence.size) -}}
 {{- range $key, $value := dict "site" .Values.site "databases" .Values.databases "users" $users "superuserTCP" .Values.superuser.tcp -}}
 {{- if $value -}}{{- $_ := set $settings $key $value -}}{{- end -}}
