@@ -226,6 +226,9 @@ func TestBrokenPairKeepsTheOldOneAndIsToldOnce(t *testing.T) {
 		if got := who.log.count("certificates refused"); got != 1 {
 			t.Errorf("%s told it %d times", who.Pod, got)
 		}
+		if who.log.count(`"kept":true`) != 1 {
+			t.Errorf("%s does not say that the old pair is kept", who.Pod)
+		}
 		if strings.Contains(who.log.String(), "PRIVATE") {
 			t.Error("a key is in the log")
 		}
