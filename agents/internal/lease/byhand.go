@@ -27,3 +27,8 @@ func (b ByHand) Take(ctx context.Context, version string, r record.Record) error
 func (b ByHand) Release(ctx context.Context, final lsn.LSN, heir string) error {
 	return b.loop.obey(ctx, order{what: release, final: final, heir: heir})
 }
+
+// Change is Loop.Change, done at once.
+func (b ByHand) Change(ctx context.Context, f func(*record.Record) error) error {
+	return b.loop.obey(ctx, order{what: change, change: f})
+}

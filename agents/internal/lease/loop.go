@@ -211,6 +211,9 @@ func (l *Loop) stamp(r record.Record) record.Record {
 	r.Holder, r.Released = l.me, false
 	r.Duration, r.FenceAfter = record.Duration(l.timing.Duration), record.Duration(l.timing.FenceAfter)
 	r.Beat++
+	if v := l.View(); v.Known == Present {
+		r.Elapse(l.now().Sub(v.Since))
+	}
 	return r
 }
 

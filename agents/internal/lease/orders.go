@@ -15,6 +15,7 @@ const (
 	create = iota
 	take
 	release
+	change
 )
 
 type order struct {
@@ -23,6 +24,7 @@ type order struct {
 	record  record.Record
 	final   lsn.LSN
 	heir    string
+	change  func(*record.Record) error
 	done    chan error
 }
 
@@ -45,6 +47,12 @@ func (l *Loop) Take(ctx context.Context, version string, r record.Record) error 
 // starting until this returns.
 func (l *Loop) Release(ctx context.Context, final lsn.LSN, heir string) error {
 	return l.order(ctx, order{what: release, final: final, heir: heir})
+}
+
+// Change alters the record that this incarnation holds in force, by one compare-and-set, at once. nil means that the store has confirmed it; after
+// an error it may have been applied all the same. f may be called on the loop's own goroutine, must not wait, and refuses by an error.
+func (l *Loop) Change(ctx context.Context, f func(*record.Record) error) error {
+	return l.order(ctx, order{what: change, change: f})
 }
 
 func (l *Loop) order(ctx context.Context, o order) error {
@@ -97,6 +105,8 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 		return l.settle(ctx, next, version, base, err)
 	case release:
 		return l.giveBack(ctx, v, o.final, o.heir)
+	case change:
+		return l.alter(ctx, v, o.change)
 	default:
 		return fmt.Errorf("unknown order %d", o.what)
 	}
@@ -110,6 +120,23 @@ func (l *Loop) settle(ctx context.Context, next record.Record, version string, b
 	// Whether it was applied is not known, or somebody was faster. The read says which; it extends nothing.
 	_ = l.look(ctx) // if it fails, the next turn looks again
 	return err
+}
+
+// alter is a renewal that changes something more.
+func (l *Loop) alter(ctx context.Context, v View, f func(*record.Record) error) error {
+	if !v.InForce(l.now()) {
+		return fmt.Errorf("change the record: this incarnation does not hold it in force: %w", ErrStale)
+	}
+	next := l.stamp(v.Record.Clone())
+	if n := l.news.Load(); n != nil && n.Record != nil {
+		n.Record(&next)
+	}
+	if err := f(&next); err != nil {
+		return err
+	}
+	base := l.lower(next)
+	version, err := l.write(ctx, v.Version, next)
+	return l.settle(ctx, next, version, base, err)
 }
 
 func (l *Loop) giveBack(ctx context.Context, v View, final lsn.LSN, heir string) error {

@@ -53,6 +53,12 @@ type Record struct {
 	Members []Member `json:"members,omitempty"`
 	// Sync is the synchronous set. This release neither sets nor uses it, and keeps what it finds.
 	Sync *Sync `json:"sync,omitempty"`
+	// Intents are the last things that people asked of the leader, the newest last; at most one of them is open.
+	Intents []Intent `json:"intents,omitempty"`
+	// Pause suspends elections and switchovers until its time is over.
+	Pause *Pause `json:"pause,omitempty"`
+	// Fenced are members that a person keeps stopped.
+	Fenced []Fenced `json:"fenced,omitempty"`
 
 	unknown extras
 }
@@ -168,6 +174,11 @@ func (r Record) Leader() (Member, bool) { return r.Find(r.Holder.Member) }
 // Clone returns a copy that shares nothing that is ever changed.
 func (r Record) Clone() Record {
 	r.Members, r.Lines = slices.Clone(r.Members), slices.Clone(r.Lines)
+	r.Intents, r.Fenced = slices.Clone(r.Intents), slices.Clone(r.Fenced)
+	if r.Pause != nil {
+		p := *r.Pause
+		r.Pause = &p
+	}
 	if r.Bootstrap != nil {
 		b := *r.Bootstrap
 		r.Bootstrap = &b

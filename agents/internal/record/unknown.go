@@ -16,6 +16,9 @@ type (
 	plainBootstrap Bootstrap
 	plainMember    Member
 	plainSync      Sync
+	plainIntent    Intent
+	plainPause     Pause
+	plainFenced    Fenced
 )
 
 // UnmarshalJSON keeps unknown fields.
@@ -49,6 +52,30 @@ func (s *Sync) UnmarshalJSON(b []byte) error {
 
 // MarshalJSON writes unknown fields beside the known ones.
 func (s Sync) MarshalJSON() ([]byte, error) { return encode(plainSync(s), s.unknown) }
+
+// UnmarshalJSON keeps unknown fields.
+func (i *Intent) UnmarshalJSON(b []byte) error {
+	return decode(b, (*plainIntent)(i), &i.unknown)
+}
+
+// MarshalJSON writes unknown fields beside the known ones.
+func (i Intent) MarshalJSON() ([]byte, error) { return encode(plainIntent(i), i.unknown) }
+
+// UnmarshalJSON keeps unknown fields.
+func (p *Pause) UnmarshalJSON(b []byte) error {
+	return decode(b, (*plainPause)(p), &p.unknown)
+}
+
+// MarshalJSON writes unknown fields beside the known ones.
+func (p Pause) MarshalJSON() ([]byte, error) { return encode(plainPause(p), p.unknown) }
+
+// UnmarshalJSON keeps unknown fields.
+func (f *Fenced) UnmarshalJSON(b []byte) error {
+	return decode(b, (*plainFenced)(f), &f.unknown)
+}
+
+// MarshalJSON writes unknown fields beside the known ones.
+func (f Fenced) MarshalJSON() ([]byte, error) { return encode(plainFenced(f), f.unknown) }
 
 // decode reads the known fields into v, a pointer to a plain struct, and the rest into unknown.
 func decode(b []byte, v any, unknown *extras) error {
