@@ -1,8 +1,8 @@
 package pgtest
 
 import (
-	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -63,25 +63,10 @@ func (r *Root) Install(t testing.TB, outside string) string {
 		t.Fatalf("open the directory of a program: %v", err)
 	}
 	target := filepath.Join(dir, filepath.Base(outside))
-	if err := copyFile(outside, target, 0o755); err != nil {
-		t.Fatalf("install %s: %v", outside, err)
+	// A program of its own writes the file. Were it open for writing here, a process that is forked meanwhile would hold it open until it
+	// becomes another program, and the kernel refuses to run a file that somebody writes (golang.org/issue/22315).
+	if out, err := exec.CommandContext(t.Context(), "install", "--mode=0755", outside, target).CombinedOutput(); err != nil {
+		t.Fatalf("install %s: %v\n%s", outside, err, out)
 	}
 	return r.Inside(target)
-}
-
-func copyFile(from, to string, mode os.FileMode) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
 }

@@ -121,6 +121,7 @@ func TestProcessIsContained(t *testing.T) {
 		{"runs_as_a_user_without_passwd_entry", Command{Path: "id", Args: []string{"-u"}, UID: 1000660000}, "1000660000\n"},
 		{"is_pid_1", Command{Path: "/bin/sh", Args: []string{"-c", "echo $$"}}, "1\n"},
 		{"sees_only_its_own_processes", Command{Path: "/bin/sh", Args: []string{"-c", "echo /proc/[0-9]*"}}, "/proc/1\n"},
+		{"keeps_no_mount_of_the_machine_in_use", Command{Path: "cut", Args: []string{"-d", " ", "-f", "5", "/proc/self/mountinfo"}}, "/\n/proc\n/dev/shm\n"},
 		{"has_only_the_environment_it_was_given", Command{Path: "/bin/sh", Args: []string{"-c", "echo $A:$GOROOT$PWD"}, Env: []string{"A=b"}, Dir: "/etc"}, "b:/etc\n"},
 		{"finds_the_servers_programs", Command{Path: "/bin/sh", Args: []string{"-c", "command -v initdb"}}, "/usr/lib/postgresql/17/bin/initdb\n"},
 	}

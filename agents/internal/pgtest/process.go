@@ -47,10 +47,21 @@ type Process struct {
 	code int
 }
 
-// enter finishes the container from inside the chroot and becomes the command. The death signal is asked for again
+// leave takes the new mount namespace into the root file system. The other mounts of the machine must not stay in it: a copy of a mount keeps
+// what is mounted in use, wherever else it is unmounted, for as long as the process runs.
+const leave = `set -e
+mount --bind "$1" "$1"
+cd "$1"
+shift
+pivot_root . .
+mount -t proc proc /proc
+umount -c -l .
+cd /
+exec /bin/sh -c "$@"`
+
+// enter finishes the container from inside the root file system and becomes the command. The death signal is asked for again
 // because changing the user clears the one set at the fork.
 const enter = `set -e
-mount -t proc proc /proc
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 cd "$1"
 uid=$2 gid=$3 binds=$4
@@ -111,7 +122,7 @@ func (r *Root) start(c Command) (*Process, error) {
 	if c.Dir == "" {
 		c.Dir = "/"
 	}
-	args := []string{"-c", enter, "enter", c.Dir, strconv.Itoa(c.UID), strconv.Itoa(c.GID), strconv.Itoa(len(c.Binds))}
+	args := []string{"-c", leave, "leave", r.Dir, enter, "enter", c.Dir, strconv.Itoa(c.UID), strconv.Itoa(c.GID), strconv.Itoa(len(c.Binds))}
 	for at, what := range c.Binds {
 		args = append(args, what, at)
 	}
@@ -130,7 +141,6 @@ func (r *Root) start(c Command) (*Process, error) {
 	// A process may leave its output to one that outlives it only outside a PID namespace, so this is a safety net.
 	cmd.WaitDelay = 5 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Chroot:       r.Dir,
 		Cloneflags:   syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC,
 		Unshareflags: syscall.CLONE_NEWNS,
 		Setpgid:      true, // Ctrl-C is for the test binary, which then decides
