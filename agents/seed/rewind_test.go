@@ -18,9 +18,12 @@ import (
 )
 
 // leads makes a server that pg_rewind may use as its source, and that others may follow by the socket. Its volume is the pod's.
-func (p *pod) leads(major int) *leader {
+func (p *pod) leads(major int) *leader { return p.leadsWith(major) }
+
+func (p *pod) leadsWith(major int, opts ...pgtest.Option) *leader {
 	p.t.Helper()
-	l := newLeader(p.t, major, pgtest.WithVolume(p.volume), pgtest.WithSetting("wal_keep_size", "256MB")) // as in a pod
+	opts = append(opts, pgtest.WithVolume(p.volume), pgtest.WithSetting("wal_keep_size", "256MB")) // as in a pod
+	l := newLeader(p.t, major, opts...)
 	l.WriteHBA(p.t, "local all all trust", "local replication all trust", "hostssl replication pgspan_replication all cert",
 		"hostssl all pgspan_rewind all cert map=rewind")
 	l.WriteFile(p.t, l.PGDATA()+"/pg_ident.conf", []byte("rewind pgspan_keeper pgspan_rewind\n"), 0o600)

@@ -136,12 +136,16 @@ func Keep(ctx context.Context, data, to string, segment int64, parts []Stretch) 
 	if err != nil {
 		return fmt.Errorf("keep the WAL past the fork: %w", err)
 	}
+	return keepFiles(ctx, data, to, files, int64(len(files))*segment)
+}
+
+func keepFiles(ctx context.Context, data, to string, files []string, size int64) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(data, &fs); err != nil {
 		return fmt.Errorf("keep the WAL past the fork: %w", err)
 	}
 	// The rewind itself copies about as much.
-	if free, needs := int64(fs.Bavail)*fs.Bsize, 2*int64(len(files))*segment; free < needs {
+	if free, needs := int64(fs.Bavail)*fs.Bsize, 2*size; free < needs {
 		return &NoRoomError{free, needs}
 	}
 	if err := copyAll(ctx, files, to); err != nil {
