@@ -72,7 +72,7 @@ unit: ## unit tests over every module, with real PostgreSQL servers (needs root 
 	$(NICE) go test -p 1 -timeout 15m ./...
 	cd images/build && $(NICE) go test -timeout 10m ./...
 	cd test/lab && $(NICE) go test -timeout 10m ./...
-	cd test && $(NICE) go test -timeout 10m ./demo/... ./writer/... ./cluster/... ./bench/...
+	cd test && $(NICE) go test -timeout 10m ./demo/... ./writer/... ./cluster/... ./previous/... ./docs/... ./bench/...
 
 charts: ## rendered charts, refusals, schema
 	cd test && $(NICE) go test -timeout 10m ./charts/...
@@ -106,9 +106,9 @@ demo: up ## one site, one release, real data through pgpool, and the data after 
 	cd test && $(NICE) go build -o ../bin/demo-run ./demo
 	PATH="$(LAB_PATH):$$PATH" bin/demo-run --kubeconfig $$(bin/lab kubeconfig) --site a --tag $(TAG)
 
-e2e: up ## end-to-end tests in the lab
-	cd test && PATH="$$(../bin/lab build):$$PATH" PGSPAN_TAG=$(TAG) PGSPAN_KUBECONFIG=$$(../bin/lab kubeconfig) \
-		$(NICE) go test -timeout 30m -count=1 -v ./e2e
+e2e: up ## end-to-end tests in the lab, and the commands of the documentation
+	cd test && PATH="$$(../bin/lab build):$$PATH" PGSPAN_TAG=$(TAG) PGSPAN_REGISTRY=$(REGISTRY) PGSPAN_KUBECONFIG=$$(../bin/lab kubeconfig) \
+		$(NICE) go test -p 1 -timeout 30m -count=1 -v -tags lab ./e2e ./docs
 
 fresh: ## prove the install steps in a bare bookworm tree (about 45 minutes)
 	test/fresh.sh

@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -110,6 +112,24 @@ func (s *Site) Address(ctx context.Context, namespace, service string) (string, 
 		return address != "", "none yet", nil
 	})
 	return address, err
+}
+
+// LeadsTo returns the pods that a Service sends new connections to, sorted.
+func (s *Site) LeadsTo(ctx context.Context, namespace, service string) ([]string, error) {
+	list, err := s.Client.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service})
+	if err != nil {
+		return nil, fmt.Errorf("list endpoints of %s: %w", service, err)
+	}
+	var names []string
+	for _, slice := range list.Items {
+		for _, e := range slice.Endpoints {
+			if e.TargetRef != nil && (e.Conditions.Ready == nil || *e.Conditions.Ready) {
+				names = append(names, e.TargetRef.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // Pods returns the pods that a label selector names.

@@ -11,8 +11,9 @@ import (
 
 // table of cases and seconds, printed at the end.
 type table struct {
-	mu   sync.Mutex
-	rows []row
+	mu      sync.Mutex
+	rows    []row
+	remarks []string
 }
 
 type row struct {
@@ -50,6 +51,13 @@ func (c *table) add(name string, took time.Duration, result string) {
 	c.rows = append(c.rows, row{name, took.Seconds(), result})
 }
 
+// remark is a line below the table, for what a reader of a run must know that was decided in it.
+func (c *table) remark(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remarks = append(c.remarks, fmt.Sprintf(format, args...))
+}
+
 func (c *table) print(w io.Writer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,4 +68,7 @@ func (c *table) print(w io.Writer) {
 		sum += r.seconds
 	}
 	fmt.Fprintf(w, "%9.1f           sum\n", sum)
+	for _, r := range c.remarks {
+		fmt.Fprintln(w, r)
+	}
 }

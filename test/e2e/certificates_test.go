@@ -123,16 +123,20 @@ func (r *release) putKeys(t *testing.T, ctx context.Context, data map[string][]b
 	if err != nil {
 		t.Fatal(err)
 	}
-	// kubelet may look before it has seen the new Secret: touched once more, and again, it looks again.
-	go func() {
-		for i := 0; i < 10 && ctx.Err() == nil; i++ {
-			r.touch(ctx)
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
+	go r.touchFor(ctx, 10*time.Second)
+}
+
+// touchFor goes on touching: kubelet may look before it has seen the new Secret or ConfigMap; touched once more, and again, it looks again.
+func (r *release) touchFor(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	for ctx.Err() == nil {
+		r.touch(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
 		}
-	}()
+	}
 }
 
 // touch changes an annotation of each pod. What fails is tried again by the caller.

@@ -2,17 +2,14 @@ package e2e
 
 import (
 	"context"
+	"maps"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/pgspan/pgspan/test/cluster"
 )
 
 // TestData is about volumes that are not what a careless start takes them for: locked, half cloned, without a record, empty.
@@ -23,6 +20,9 @@ func TestData(t *testing.T) {
 	}
 	run(t, "second_pod_on_one_volume_never_starts_a_server", 2*time.Minute, secondPod)
 	run(t, "interrupted_clone_recovers", 4*time.Minute, interruptedClone)
+	run(t, "scaled_to_none_three_one_and_back_keeps_data", 4*time.Minute, scaled)
+	run(t, "wrong_mode_of_the_data_directory_is_repaired", 3*time.Minute, wrongMode)
+	run(t, "data_of_another_user_is_refused_with_a_sentence", 3*time.Minute, wrongOwner)
 	run(t, "data_without_a_lease_asks_who_leads", 4*time.Minute, dataWithoutLease)
 	run(t, "reinstalled_release_has_its_data_and_passwords", 4*time.Minute, reinstalled)
 	run(t, "lease_with_all_volumes_empty_says_what_to_do", 3*time.Minute, leaseWithoutData)
@@ -142,10 +142,20 @@ func reinstalled(t *testing.T, ctx context.Context) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := small.kept(t, ctx)
+	if len(before) < 5 { // volume, Lease, CA, keys, password
+		t.Errorf("the release has only %v", before)
+	}
 	small.uninstall(t, ctx)
 	small.ready(t, ctx, 0)
+	if after := small.kept(t, ctx); !maps.Equal(after, before) {
+		t.Errorf("uninstall left %v of %v", after, before)
+	}
 	small.install(t, ctx, nil)
 	small.ready(t, ctx, 1)
+	if after := small.kept(t, ctx); !maps.Equal(after, before) {
+		t.Errorf("after installing again there are %v, before %v", after, before)
+	}
 	small.eventually(t, ctx, small.pod("primary-0"), "select v from kept", "11")
 	again, err := site.Secret(ctx, namespace, small.fullname+"-app-app")
 	if err != nil {
@@ -157,25 +167,38 @@ func reinstalled(t *testing.T, ctx context.Context) {
 	if got, err := one[string](ctx, small.app(t, ctx, "rw"), "select current_user::text"); err != nil || got != "app" {
 		t.Errorf("login as app: %q, %v", got, err)
 	}
+}
 
-	// The volume grows under the running server.
-	claim := "data-" + small.pod("primary-0")
-	patch := `{"spec":{"resources":{"requests":{"storage":"600Mi"}}}}`
-	if _, err := site.Client.CoreV1().PersistentVolumeClaims(namespace).Patch(ctx, claim, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	err = cluster.Wait(ctx, "the server's volume has grown", func(ctx context.Context) (bool, string, error) {
-		out, err := site.Exec(ctx, namespace, small.pod("primary-0"), "postgres", "df", "--output=size", "-B1", "/var/lib/pgspan")
-		fields := strings.Fields(out)
-		if err != nil || len(fields) == 0 {
-			return false, out, err
-		}
-		size, err := resource.ParseQuantity(fields[len(fields)-1])
-		return err == nil && size.Value() > 550<<20, out, err
-	})
+// kept are the objects that an uninstall leaves, with their UIDs: a new one of the same name is not the one that stayed. The Secret for the
+// application is made anew from the others.
+func (r *release) kept(t *testing.T, ctx context.Context) map[string]types.UID {
+	t.Helper()
+	list := metav1.ListOptions{LabelSelector: r.selector()}
+	claims, err := site.Client.CoreV1().PersistentVolumeClaims(r.namespace).List(ctx, list)
 	if err != nil {
 		t.Fatal(err)
 	}
+	leases, err := site.Client.CoordinationV1().Leases(r.namespace).List(ctx, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets, err := site.Client.CoreV1().Secrets(r.namespace).List(ctx, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]types.UID{}
+	for _, o := range claims.Items {
+		found["PersistentVolumeClaim "+o.Name] = o.UID
+	}
+	for _, o := range leases.Items {
+		found["Lease "+o.Name] = o.UID
+	}
+	for _, o := range secrets.Items {
+		if o.Type == corev1.SecretTypeOpaque {
+			found["Secret "+o.Name] = o.UID
+		}
+	}
+	return found
 }
 
 func leaseWithoutData(t *testing.T, ctx context.Context) {

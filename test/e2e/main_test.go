@@ -1,7 +1,8 @@
 // Package e2e tests pgspan as its users run it: the chart installed by helm into a real Kubernetes, real PostgreSQL, a client that
 // writes all the time. Cases are named by what goes wrong. `make e2e` brings up the lab, pushes the images and runs them.
 //
-// Environment: PGSPAN_KUBECONFIG (default: what `bin/lab kubeconfig` prints), PGSPAN_SITE (default a), PGSPAN_TAG (the images' tag).
+// Environment: PGSPAN_KUBECONFIG (default: what `bin/lab kubeconfig` prints), PGSPAN_SITE (default a), PGSPAN_TAG (the images' tag),
+// PGSPAN_REGISTRY (host:port under which this machine reaches the lab's registry, to look for the images of an older tag).
 package e2e
 
 import (

@@ -24,6 +24,7 @@ func TestOneSite(t *testing.T) {
 	run(t, "reads_are_spread_and_written_rows_are_read_back", time.Minute, readsAreSpread)
 	run(t, "every_major_boots_with_a_replica", time.Minute, everyMajor)
 	run(t, "foreign_image_works_unchanged", time.Minute, foreignImage)
+	run(t, "random_uid_of_openshift_boots_with_a_replica", time.Minute, randomUID)
 	run(t, "neighbour_in_the_namespace_is_not_touched", 2*time.Minute, neighbour)
 	run(t, "all_pods_deleted_at_once", 3*time.Minute, allPodsDeleted)
 	run(t, "reads_go_on_through_pgpool_without_a_primary", 3*time.Minute, readsWithoutPrimary)
@@ -121,6 +122,20 @@ func foreignImage(t *testing.T, ctx context.Context) {
 	if err != nil || strings.TrimSpace(out) != "26" {
 		t.Errorf("the server's uid is %q, %v; want 26", out, err)
 	}
+}
+
+func randomUID(t *testing.T, ctx context.Context) {
+	for _, suffix := range []string{"primary-0", "replica-0"} {
+		out, err := site.Exec(ctx, pg18.namespace, pg18.pod(suffix), "postgres", "id", "-u")
+		if err != nil || strings.TrimSpace(out) != "1000660000" {
+			t.Errorf("%s: the server's uid is %q, %v; want 1000660000", suffix, out, err)
+		}
+		out, err = site.Exec(ctx, pg18.namespace, pg18.pod(suffix), "postgres", "stat", "-c", "%u %a", "/var/lib/pgspan/pgdata")
+		if err != nil || strings.TrimSpace(out) != "1000660000 700" {
+			t.Errorf("%s: owner and mode of the data directory are %q, %v; want 1000660000 700", suffix, out, err)
+		}
+	}
+	pg18.eventually(t, ctx, pg18.primary(t, ctx), "select count(*) from pg_stat_replication where state = 'streaming'", "1")
 }
 
 // neighbour kills one release's primary pod while a writer writes into another in the same namespace.

@@ -24,10 +24,17 @@ const chart = "../../charts/pgspan"
 type release struct {
 	namespace, name, fullname string
 	set                       map[string]string
+	files                     []string // more values files
 }
 
 func newRelease(namespace, name string, set map[string]string) *release {
-	return &release{namespace, name, name, set}
+	return &release{namespace: namespace, name: name, fullname: name, set: set}
+}
+
+// with adds a values file.
+func (r *release) with(file string) *release {
+	r.files = append(r.files, file)
+	return r
 }
 
 // options for terratest's helm. Values that make pods small enough for several releases on one machine come from values.yaml beside.
@@ -51,13 +58,19 @@ func (r *release) options(extra map[string]string) *helm.Options {
 	return &helm.Options{
 		KubectlOptions: k8s.NewKubectlOptions(site.Name, site.Kubeconfig, r.namespace),
 		SetValues:      set,
-		ValuesFiles:    []string{"values.yaml"},
+		ValuesFiles:    append([]string{"values.yaml"}, r.files...),
 		Logger:         logger.Discard,
 	}
 }
 
 // install installs or upgrades the release; it does not wait.
 func (r *release) install(t *testing.T, ctx context.Context, extra map[string]string) {
+	t.Helper()
+	r.installChart(t, ctx, chart, extra)
+}
+
+// installChart is install with another chart than the working tree's.
+func (r *release) installChart(t *testing.T, ctx context.Context, chart string, extra map[string]string) {
 	t.Helper()
 	if err := site.Namespace(ctx, r.namespace, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}); err != nil {
 		t.Fatal(err)
