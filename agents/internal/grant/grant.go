@@ -88,6 +88,8 @@ type Grant struct {
 	// fork (SAFETY rule 21).
 	MayRewind  bool  `json:"mayRewind,omitempty"`
 	MaxDiscard int64 `json:"maxDiscard,omitempty"`
+	// Fenced says that Stop is a person's word: it is noted on the volume, and holds until a grant to run.
+	Fenced bool `json:"fenced,omitempty"`
 }
 
 // Validate reports a grant that no keeper of ours writes, so that guard never acts on a half-understood one.

@@ -48,6 +48,8 @@ type Volume struct {
 	OpenJournal  string `json:"openJournal,omitempty"`  // the interrupted step, if any
 	// HighestEpoch is the newest epoch this volume has ever seen (SAFETY D12).
 	HighestEpoch epoch.Epoch `json:"highestEpoch"`
+	// Fenced: a person's word keeps this member stopped, as noted on the volume.
+	Fenced bool `json:"fenced,omitempty"`
 }
 
 // Progress of a long step. Unknown totals are zero and TotalKnown is false.

@@ -62,11 +62,13 @@ func (g *Guard) note(l *life, newest *grant.Grant) {
 		return
 	}
 	votes := newest.Vote && newest.Version.Newer(l.ready.Note.Vote)
-	if !votes && newest.Epoch.Compare(l.ready.Note.HighestEpoch) <= 0 {
+	fenced := byHand(*newest, l.ready.Note.Fenced)
+	if !votes && fenced == l.ready.Note.Fenced && newest.Epoch.Compare(l.ready.Note.HighestEpoch) <= 0 {
 		return
 	}
 	note, err := notes.Update(g.paths, func(m *notes.Member) {
 		m.See(newest.Epoch)
+		m.Fenced = fenced
 		if votes {
 			m.Vote = newest.Version
 		}
@@ -79,7 +81,7 @@ func (g *Guard) note(l *life, newest *grant.Grant) {
 	g.report.Update(func(s *grant.State) {
 		if s.Volume != nil {
 			v := *s.Volume
-			v.HighestEpoch = note.HighestEpoch
+			v.HighestEpoch, v.Fenced = note.HighestEpoch, note.Fenced
 			s.Volume = &v
 		}
 	})

@@ -44,15 +44,16 @@ type Guard struct {
 	report  *report.Reporter
 	sources *sources
 
-	lock     *volumelock.Lock // held by guard itself; nil while the server holds it, or nobody
-	end      ending
-	failures int              // starts in a row that did not lead to a settled server
-	retry    boottime.Instant // no start before
-	trouble  string           // why the last start, or the last server, failed
-	warned   string           // the last warning, so that it is not repeated
-	ran      bool             // a server was started by this guard
-	lastExit int
-	worst    time.Duration // longest measured time from firing the fence to a free lock
+	lock       *volumelock.Lock // held by guard itself; nil while the server holds it, or nobody
+	end        ending
+	failures   int              // starts in a row that did not lead to a settled server
+	retry      boottime.Instant // no start before
+	trouble    string           // why the last start, or the last server, failed
+	warned     string           // the last warning, so that it is not repeated
+	fenceNoted uint64           // the grant whose word to stay stopped is noted
+	ran        bool             // a server was started by this guard
+	lastExit   int
+	worst      time.Duration // longest measured time from firing the fence to a free lock
 }
 
 // ending is what the container was told about its end.

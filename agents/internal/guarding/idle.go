@@ -42,8 +42,10 @@ type life struct {
 // idle waits, with no server, until one is started. It returns nil when the container is to end.
 func (g *Guard) idle(ctx context.Context, signals <-chan os.Signal) *life {
 	for ctx.Err() == nil {
+		newest := g.grants.newest.Load()
+		g.noteFence(newest)
 		action, reason := Next(Facts{
-			Now: boottime.Now(), Grant: g.grants.newest.Load(), Server: grant.Down, Terminating: g.end.asked, Retry: g.retry,
+			Now: boottime.Now(), Grant: newest, Server: grant.Down, Terminating: g.end.asked, Retry: g.retry,
 		})
 		switch action {
 		case Leave:

@@ -62,7 +62,7 @@ type Facts struct {
 
 	Terminating bool             // guard was told to end
 	HandBy      boottime.Instant // ... and a primary is left to keeper until then, which may hand over to another member
-	Stopping    bool             // the server was told to shut down; nothing takes that back
+	Stopping    bool             // the server was told to shut down; PostgreSQL cannot take that back
 	Overdue     bool             // ... and has had its time
 
 	Retry boottime.Instant // no start before
@@ -79,6 +79,8 @@ func Next(f Facts) (Action, string) {
 		return nextDown(f)
 	case f.Stopping && f.Overdue:
 		return Fence, "the shutdown took longer than it may"
+	case f.Stopping && f.calledOff():
+		return Fence, "the shutdown was called off: the server starts anew as primary"
 	case f.Stopping:
 		return Stay, "the server is shutting down"
 	case f.Terminating && (f.Server != grant.Writable || !f.Now.Before(f.HandBy)):
@@ -92,6 +94,12 @@ func Next(f Facts) (Action, string) {
 	default:
 		return nextPrimary(f, *f.Grant)
 	}
+}
+
+// calledOff: keeper has told a primary to stop and now tells it to go on in the same reign. PostgreSQL's shutdown cannot be taken back, and it
+// may wait for a walsender without end; but nobody is connected any more, and the reign can go on with a new server (SAFETY D33).
+func (f Facts) calledOff() bool {
+	return !f.Terminating && f.Server == grant.Writable && f.Grant != nil && f.Grant.Role == grant.Primary && ReignOf(*f.Grant) == f.Reign && f.Now.Before(f.Grant.Deadline)
 }
 
 func nextDown(f Facts) (Action, string) {

@@ -74,6 +74,12 @@ func TestNext(t *testing.T) {
 		{"down_and_told_to_end_leaves", with(down(toReplica(&leo)), func(f *Facts) { f.Terminating = true }), Leave, ""},
 		{"down_without_a_grant_and_told_to_end_leaves", with(down(nil), func(f *Facts) { f.Terminating = true }), Leave, ""},
 
+		{"shutdown_called_off_starts_anew", with(writable(toPrimary(third, fresh)), func(f *Facts) { f.Stopping = true }), Fence, "called off"},
+		{"shutdown_called_off_for_another_reign_goes_on", with(writable(toPrimary(fifth, fresh)), func(f *Facts) { f.Stopping = true }), Stay, "shutting down"},
+		{"shutdown_called_off_too_late_goes_on", with(writable(toPrimary(third, 0)), func(f *Facts) { f.Stopping = true }), Stay, "shutting down"},
+		{"shutdown_of_a_standby_is_not_called_off", with(standby(toPrimary(third, fresh)), func(f *Facts) { f.Stopping = true }), Stay, "shutting down"},
+		{"ending_container_goes_on_shutting_down", with(writable(toPrimary(third, fresh)), func(f *Facts) { f.Stopping, f.Terminating = true, true }), Stay, "shutting down"},
+
 		// A standby.
 		{"standby_without_a_grant_goes_on", standby(nil), Stay, "no grant"},
 		{"standby_told_to_wait_goes_on", standby(to(grant.Wait)), Stay, ""},
@@ -114,7 +120,6 @@ func TestNext(t *testing.T) {
 		{"promoting_told_to_wait_stops", promoting(to(grant.Wait)), Stop, ""},
 
 		// Shutting down.
-		{"stopping_is_not_taken_back", with(writable(toPrimary(third, fresh)), func(f *Facts) { f.Stopping = true }), Stay, "shutting down"},
 		{"stopping_standby_is_not_promoted", with(standby(toPrimary(third, fresh)), func(f *Facts) { f.Stopping = true }), Stay, "shutting down"},
 		{"shutdown_that_takes_too_long_is_cut_short", with(writable(to(grant.Stop)), func(f *Facts) { f.Stopping, f.Overdue = true, true }), Fence, "longer"},
 		{"container_ends_primary", with(writable(toPrimary(third, fresh)), func(f *Facts) { f.Terminating = true }), Stop, "container"},

@@ -27,6 +27,8 @@ func candidate(f Facts, v grant.Volume) Verdict {
 	case f.Local.State.Phase == grant.Locking:
 		// An earlier server may still run on this volume (rule 6).
 		return wait("the volume is locked: " + f.Local.State.Reason)
+	case f.paused() && r.Holder.Member != f.Me.Member:
+		return keepRole(f, pausedSentence(f))
 	case r.Released && holdsFinal(f, v):
 		return inherit(f, v)
 	case !f.Store.Expired:

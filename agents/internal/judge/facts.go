@@ -76,6 +76,10 @@ type Store struct {
 	// released, as this process has seen it.
 	Expired bool
 	FreeFor time.Duration
+	// Unchanged is how long this process has known the present version. What the record says is left of a pause counts from there.
+	Unchanged time.Duration
+	// Lifted is the id of a pause that a person has ended although nobody leads who could write that.
+	Lifted string
 }
 
 // Local is what this pod knows of its own volume and server.

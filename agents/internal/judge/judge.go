@@ -48,6 +48,8 @@ func decide(f Facts) Verdict {
 	switch {
 	case f.Draining && f.down():
 		return ending(f)
+	case f.stayStopped() != "":
+		return stayStopped(f)
 	case f.Store.Known == Unreachable:
 		return withoutStore(f)
 	case f.Me.Member == "":

@@ -37,6 +37,8 @@ type Member struct {
 	Started Start `json:"started,omitempty"`
 	// HighestEpoch is the newest epoch this volume has seen in a grant (SAFETY D12).
 	HighestEpoch epoch.Epoch `json:"highestEpoch"`
+	// Fenced: a person's word keeps this member stopped. The record says so too, and is asked first; this is for when it cannot be.
+	Fenced bool `json:"fenced,omitempty"`
 	// Libraries are those the data directory was last started with; other ones may sort differently (SAFETY D28).
 	Libraries Libraries `json:"libraries"`
 	// Initdb is how the database was made, if it was made on this volume.

@@ -183,7 +183,7 @@ func sentenceOf(err error) string {
 func found(f plan.Facts) *grant.Volume {
 	v := &grant.Volume{
 		Empty: f.Data.Empty && f.Note.SystemID == "" && f.Journal == nil, Noted: f.Note.Member, SystemID: f.Note.SystemID, Major: f.Data.Major,
-		WasPrimary: f.Note.Primary, PrimaryLine: f.Note.PrimaryLine, PrimaryReign: f.Note.PrimaryReign, HighestEpoch: f.Note.HighestEpoch,
+		WasPrimary: f.Note.Primary, PrimaryLine: f.Note.PrimaryLine, PrimaryReign: f.Note.PrimaryReign, HighestEpoch: f.Note.HighestEpoch, Fenced: f.Note.Fenced,
 	}
 	if f.Journal != nil {
 		v.OpenJournal = f.Journal.String()
