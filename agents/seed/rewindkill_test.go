@@ -51,6 +51,7 @@ func TestRewindKilledAfterEachStepEndsRight(t *testing.T) {
 	cloned := map[string]bool{seeding.StepRewriting: true, seeding.StepRewinding: true, seeding.StepRewound: true}
 	for _, step := range seeding.RewindSteps() {
 		t.Run(step, func(t *testing.T) {
+			t.Parallel()
 			p := lost(t)
 			p.dieAfter(stepkill, step)
 			p.harmless("after " + step)
@@ -63,13 +64,14 @@ func TestRewindKilledAfterEachStepEndsRight(t *testing.T) {
 	}
 }
 
-// What a rewind has left is replaced by a clone, in a swap that may be killed as well.
+// What a rewind has left is replaced by a clone, in a swap that may be killed as well. The other steps are those of every clone.
 func TestCloneInPlaceOfAnInterruptedRewindKilledAfterEachStepEndsRight(t *testing.T) {
 	t.Parallel()
 	lost, l := lostVolumes(t)
 	stepkill := l.Install(t, pgtest.Build(t, "./agents/internal/seeding/testdata/stepkill"))
-	for _, step := range seeding.ReplaceSteps() {
+	for _, step := range []string{seeding.StepJournaled, seeding.StepCopying, seeding.StepComplete, seeding.StepGaveWay, seeding.StepSwapped, seeding.StepPlaced} {
 		t.Run(step, func(t *testing.T) {
+			t.Parallel()
 			p := lost(t)
 			p.halfRewound(l)
 			p.dieAfter(stepkill, step)
@@ -108,7 +110,7 @@ func TestRewindKilledAtRandomMomentsEndsRight(t *testing.T) {
 	p.seed()
 	whole := time.Since(began)
 	p.equal(l)
-	for i := range *kills {
+	for i := range *kills / 2 {
 		p := lost(t)
 		delay := time.Duration(rand.Float64() * float64(whole))
 		proc := p.start(seed)

@@ -29,9 +29,9 @@ func defaults(in Input) map[string]string {
 		"max_replication_slots":      need,
 		"max_slot_wal_keep_size":     megabytes(slotRoom(in)),
 		"max_wal_size":               megabytes(walSize(in)),
-		// pg_rewind reads a diverged member's WAL from the last checkpoint before the fork on. That one is no further back than this, unless
-		// the fork itself is.
-		"wal_keep_size": megabytes(walSize(in)),
+		// pg_rewind reads a diverged member's WAL from the last checkpoint before the fork on, and a checkpoint after a promotion would
+		// remove it. No more than that: a rewind copies all of the leader's pg_wal.
+		"wal_keep_size": megabytes(min(walSize(in), 1024*mb)),
 		"min_wal_size":  megabytes(max(80*mb, 2*segment(in))),
 		// A peer that does not answer holds up a clean shutdown for as long (SAFETY D33).
 		"wal_sender_timeout":   "5s",

@@ -59,10 +59,16 @@ var impossible = []string{
 // ErrStalled is the cause when nothing was said for too long.
 var ErrStalled = errors.New("nothing has happened for too long")
 
+// errEnough ends a dry run where it knows what is to be copied: it would read all of it from the leader and throw it away.
+var errEnough = errors.New("enough is known")
+
 // Try does all that Run does, but for the writing. It finds out what cannot work while the directory is still what it was.
 func Try(ctx context.Context, o Options) error {
 	said, err := run(ctx, o, "--dry-run")
-	if err == nil && !strings.Contains(said, "no rewind required") {
+	switch {
+	case errors.Is(err, errEnough):
+		return nil
+	case err == nil && !strings.Contains(said, "no rewind required"):
 		return nil
 	}
 	for _, words := range impossible {
@@ -95,6 +101,9 @@ func run(ctx context.Context, o Options, more ...string) (string, error) {
 	out := &pgtools.Lines{Dull: progressLine.MatchString, Each: func(line string) {
 		stalled.Reset(o.Stall)
 		o.Log.Debug("pg_rewind", "line", line)
+		if len(more) > 0 && strings.Contains(line, "need to copy") {
+			giveUp(errEnough)
+		}
 		if p, ok := progress(line, time.Since(began)); ok && len(more) == 0 {
 			o.Progress(p)
 		}

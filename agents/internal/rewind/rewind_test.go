@@ -90,6 +90,7 @@ func TestTryTellsWhatNeverWorksFromWhatMayPass(t *testing.T) {
 		impossible bool
 	}{
 		"would_work":           {"echo 'pg_rewind: Done!' >&2", false, false},
+		"would_copy":           {"echo 'pg_rewind: need to copy 51 MB (total source directory size is 70 MB)' >&2; sleep 60; exit 1", false, false},
 		"sees_no_fork":         {"echo 'pg_rewind: no rewind required' >&2", true, true},
 		"same_timeline":        {"echo 'pg_rewind: source and target cluster are on the same timeline'; echo 'pg_rewind: no rewind required'", true, true},
 		"WAL_is_gone":          {"echo 'pg_rewind: error: could not find previous WAL record at 0/3000120' >&2; exit 1", true, true},

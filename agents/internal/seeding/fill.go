@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/basebackup"
@@ -44,11 +43,6 @@ func InitSteps() []string {
 // CloneSteps are the steps of a clone.
 func CloneSteps() []string {
 	return []string{StepLocked, StepJournaled, StepCleared, StepCopying, StepMade, StepChecked, StepComplete, StepPlaced, StepNoted, StepClosed, StepKept}
-}
-
-// ReplaceSteps are the steps of a clone that takes the place of what an interrupted rewind has left.
-func ReplaceSteps() []string {
-	return slices.Insert(CloneSteps(), 7, StepGaveWay, StepSwapped)
 }
 
 // fill makes pgdata, or finishes what was interrupted. It gives up when the grant is withdrawn meanwhile.
