@@ -109,9 +109,10 @@ func (r *release) epoch(t *testing.T, ctx context.Context) string {
 func (r *release) whole(t *testing.T, ctx context.Context) {
 	t.Helper()
 	r.ready(t, ctx, 3)
-	const sums = `select coalesce(string_agg(t.relname || '=' || (xpath('/row/c/text()',
-		query_to_xml(format('select md5(coalesce(string_agg(r::text, chr(10) order by r::text), chr(0))) as c from %I.%I r', n.nspname, t.relname), false, true, '')))[1]::text, ' ' order by t.relname), 'none')
-		from pg_class t join pg_namespace n on n.oid = t.relnamespace where t.relkind = 'r' and n.nspname = 'public'`
+	const sums = `select coalesce(string_agg(c.relname || '=' || (xpath('/row/h/text()', query_to_xml(
+			format('select md5(coalesce(string_agg(r::text, %L order by r::text), %L)) as h from %I.%I r', ',', '', n.nspname, c.relname),
+			false, true, '')))[1]::text, ' ' order by c.relname), 'none')
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'r' and n.nspname = 'public'`
 	err := cluster.Wait(ctx, "one member writes, two stream, and all have the same rows", func(ctx context.Context) (bool, string, error) {
 		pods, err := site.Pods(ctx, r.namespace, r.databaseSelector())
 		if err != nil {

@@ -105,7 +105,9 @@ func (r *release) writing(t *testing.T, ctx context.Context, table string, body 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return writer.Judge(w.Log(), rows, begin, time.Time{})
+	o := writer.Judge(w.Log(), rows, begin, time.Time{})
+	t.Logf("the writer met, from the beginning of its longest gap:%s", writer.Errors(w.Log(), o.GapAt, o.GapAt.Add(o.Gap)))
+	return o
 }
 
 // one asks a question with one answer over a new connection.

@@ -75,6 +75,32 @@ func Judge(log []Attempt, rows map[int64]bool, begin, end time.Time) Outcome {
 	return o
 }
 
+// Errors tells what attempts between from and to met with, for a test's log: how often, and when first and last, in milliseconds after from.
+func Errors(log []Attempt, from, to time.Time) string {
+	type met struct{ n, first, last int64 }
+	all := map[string]met{}
+	order := []string{}
+	for _, a := range log {
+		if a.Err == nil || a.Sent.Before(from) || a.Sent.After(to) {
+			continue
+		}
+		text, at := a.Err.Error(), a.Sent.Sub(from).Milliseconds()
+		m, seen := all[text]
+		if !seen {
+			m.first = at
+			order = append(order, text)
+		}
+		m.n, m.last = m.n+1, at
+		all[text] = m
+	}
+	out := ""
+	for _, text := range order {
+		m := all[text]
+		out += fmt.Sprintf("\n  %d times from %d to %d ms: %s", m.n, m.first, m.last, text)
+	}
+	return out
+}
+
 // Rows reads the ids that exist.
 func Rows(ctx context.Context, conn *pgx.Conn, table string) (map[int64]bool, error) {
 	rows, err := conn.Query(ctx, "select id from "+pgx.Identifier{table}.Sanitize())

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Attempt is one insert.
+// Attempt is one insert, or one connection that could not be had.
 type Attempt struct {
-	ID     int64
+	ID     int64 // from 1; 0: a connection
 	Sent   time.Time
 	Acked  time.Time // zero: not acknowledged
 	Server string    // address of the server that acknowledged
@@ -36,14 +36,15 @@ type Writer struct {
 	warned   bool
 }
 
-// Prepare makes the table.
+// Prepare makes the table anew.
 func (w *Writer) Prepare(ctx context.Context) error {
 	conn, err := w.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, "create table if not exists "+pgx.Identifier{w.Table}.Sanitize()+" (id bigint primary key, at timestamptz not null default clock_timestamp())")
+	table := pgx.Identifier{w.Table}.Sanitize()
+	_, err = conn.Exec(ctx, "drop table if exists "+table+"; create table "+table+" (id bigint primary key, at timestamptz not null default clock_timestamp())")
 	return err
 }
 
@@ -71,9 +72,12 @@ func (w *Writer) Run(ctx context.Context) {
 		}
 		if conn == nil {
 			c, cancel := context.WithTimeout(ctx, time.Second)
-			conn, _ = w.Connect(c) // the next tick tries again
+			began := time.Now()
+			var err error
+			conn, err = w.Connect(c)
 			cancel()
-			if conn == nil {
+			if conn == nil { // the next tick tries again
+				w.keep(Attempt{Sent: began, Err: err})
 				continue
 			}
 		}
