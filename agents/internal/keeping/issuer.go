@@ -52,7 +52,10 @@ func (i *issuer) inForce() bool {
 // issue writes what the judge says. A grant to be primary takes its deadline from the lease, and is not written unless the lease is in
 // force in that very epoch. fence makes a stop act at once. The view is asked for under the lock: the lease loop has stored what it knows
 // before it comes here to fence, so a verdict on an older view cannot take that back.
-func (i *issuer) issue(g grant.Grant, me grant.Incarnation, fence bool, view func() lease.View) error {
+//
+// vote is the version that the volume has voted on, if its server streams from nobody because of that: a grant to stream by the word of a newer
+// one is news then, although it says nothing else than the grant before.
+func (i *issuer) issue(g grant.Grant, me grant.Incarnation, fence bool, vote epoch.Version, view func() lease.View) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now, v := i.now(), view()
@@ -70,7 +73,7 @@ func (i *issuer) issue(g grant.Grant, me grant.Incarnation, fence bool, view fun
 		g.Deadline = v.Deadline // an orderly shutdown takes its time under the lease
 	}
 	g.Holder, g.Format = me, grant.Format
-	return i.write(g)
+	return i.write(g, i.last.Bound(vote).Upstream == nil && g.Bound(vote).Upstream != nil)
 }
 
 // renewed is called by the lease loop whenever what it knows has changed. It moves the deadline of the reign's grant, and turns a reign that
@@ -94,15 +97,15 @@ func (i *issuer) renewed(v lease.View) {
 	default:
 		return
 	}
-	if err := i.write(g); err != nil {
+	if err := i.write(g, false); err != nil {
 		i.log.Error("grant not written", "error", err)
 	}
 }
 
-// write replaces the file if anything differs. The sequence number grows with every change but a later deadline, so that guard's
+// write replaces the file if anything differs, or if it is news for another reason. The sequence number grows with every change but a later deadline, so that guard's
 // confirmation of a number says which word it has obeyed.
-func (i *issuer) write(g grant.Grant) error {
-	if g.Role == i.last.Role && same(g, i.last) && i.last.Seq != 0 {
+func (i *issuer) write(g grant.Grant, news bool) error {
+	if !news && g.Role == i.last.Role && same(g, i.last) && i.last.Seq != 0 {
 		if g.Deadline == i.last.Deadline {
 			return nil
 		}

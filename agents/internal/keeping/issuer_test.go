@@ -61,7 +61,7 @@ func (r *rig) file() grant.Grant {
 
 func (r *rig) must(g grant.Grant, v lease.View) {
 	r.t.Helper()
-	if err := r.issue(g, me, false, unchanging(v)); err != nil {
+	if err := r.issue(g, me, false, epoch.Version{}, unchanging(v)); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -117,7 +117,7 @@ func TestGrantJudgedByAnOlderViewDoesNotTakeBackAFence(t *testing.T) {
 	r.must(primary(3), holding(3, start.Add(5*time.Second)))
 	stored := lease.View{Known: lease.Present, Record: record.Record{Holder: other, Epoch: at(4), Timeline: 4}}
 	r.renewed(stored)
-	err := r.issue(primary(3), me, false, func() lease.View {
+	err := r.issue(primary(3), me, false, epoch.Version{}, func() lease.View {
 		if r.mu.TryLock() {
 			r.mu.Unlock()
 			t.Error("the view is taken without the lock: it may be old by the time that the grant is written")
@@ -163,7 +163,7 @@ func TestFenceSaidTwiceIsOneWord(t *testing.T) {
 	stop := grant.Grant{Role: grant.Stop, Epoch: at(3), Timeline: 3, Reason: "may write no longer"}
 	for range 3 {
 		r.clock = r.clock.Add(time.Second)
-		if err := r.issue(stop, me, true, unchanging(lease.View{})); err != nil {
+		if err := r.issue(stop, me, true, epoch.Version{}, unchanging(lease.View{})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -229,7 +229,7 @@ func TestRestartedKeeperAdoptsOnlyItsOwnIncarnationsGrant(t *testing.T) {
 	}
 	// guard has seen a higher number than the file has: the next one is above it.
 	floor := newIssuer(t.TempDir(), me, 41, slog.New(slog.DiscardHandler))
-	if err := floor.issue(grant.Grant{Role: grant.Wait, Reason: "x"}, me, false, unchanging(lease.View{})); err != nil || floor.last.Seq != 42 {
+	if err := floor.issue(grant.Grant{Role: grant.Wait, Reason: "x"}, me, false, epoch.Version{}, unchanging(lease.View{})); err != nil || floor.last.Seq != 42 {
 		t.Errorf("got number %d, %v, want 42", floor.last.Seq, err)
 	}
 }
@@ -238,7 +238,7 @@ func TestFailedWriteIsTriedAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "gone")
 	r := newRig(t, dir)
 	g := grant.Grant{Role: grant.Wait, Reason: "x"}
-	if err := r.issue(g, me, false, unchanging(lease.View{})); err == nil {
+	if err := r.issue(g, me, false, epoch.Version{}, unchanging(lease.View{})); err == nil {
 		t.Fatal("written into a directory that is not there")
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -246,4 +246,30 @@ func TestFailedWriteIsTriedAgain(t *testing.T) {
 	}
 	r.must(g, lease.View{})
 	r.file()
+}
+
+// A member that has voted and whose keeper was restarted is told to stream by the version that it voted on, which it must not. The same words
+// by the word of a newer version are news to it.
+func TestStreamByANewerVersionThanTheVotesIsNews(t *testing.T) {
+	r := newRig(t, t.TempDir())
+	version := func(beat uint64) epoch.Version { return epoch.Version{Epoch: at(3), Beat: beat} }
+	follow := func(beat uint64, vote epoch.Version) grant.Grant {
+		t.Helper()
+		g := grant.Grant{Role: grant.Replica, Epoch: at(3), Reason: "b leads", Upstream: &grant.Upstream{Member: "pvc-b", Host: "b"}, Version: version(beat)}
+		if err := r.issue(g, me, false, vote, unchanging(lease.View{})); err != nil {
+			t.Fatal(err)
+		}
+		return r.file()
+	}
+	first := follow(7, version(7))
+	if again := follow(7, version(7)); again.Seq != first.Seq {
+		t.Errorf("the same version again: seq %d, want %d", again.Seq, first.Seq)
+	}
+	newer := follow(8, version(7))
+	if newer.Seq == first.Seq || newer.Version != version(8) {
+		t.Errorf("a newer version than the vote's: got seq %d version %s, want news of version %s", newer.Seq, newer.Version, version(8))
+	}
+	if settled := follow(9, epoch.Version{}); settled.Seq != newer.Seq {
+		t.Errorf("each renewal is news: seq %d, want %d", settled.Seq, newer.Seq)
+	}
 }

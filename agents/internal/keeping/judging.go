@@ -11,6 +11,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/lease"
@@ -27,7 +28,11 @@ func (k *Keeper) judgeOnce(ctx context.Context) error {
 		v := judge.Judge(k.facts())
 		k.say(v)
 		if !v.Keep {
-			if err := k.issuer.issue(v.Grant, k.me(), v.Fence, k.view); err != nil {
+			var vote epoch.Version
+			if s := k.look().state; s != nil {
+				vote = s.Vote
+			}
+			if err := k.issuer.issue(v.Grant, k.me(), v.Fence, vote, k.view); err != nil {
 				return err
 			}
 		}

@@ -36,6 +36,8 @@ func defaults(in Input) map[string]string {
 		// A peer that does not answer holds up a clean shutdown for as long (SAFETY D33).
 		"wal_sender_timeout":   "5s",
 		"wal_receiver_timeout": "10s",
+		// After a crash each file is synced one by one before recovery begins: seconds in which nobody can write. One call does the same.
+		"recovery_init_sync_method": "syncfs",
 		// A client that vanished with its node is noticed after two minutes and not after two hours.
 		"tcp_keepalives_idle":     "60",
 		"tcp_keepalives_interval": "10",
