@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/layout"
@@ -35,11 +36,23 @@ type position struct {
 	line    uint32
 	at      lsn.LSN
 	problem string
-	pid     int // of the postmaster that said so
+	pid     int           // of the postmaster that said so
+	version epoch.Version // of the record for which it was asked: before the next vote this member may stream again
+}
+
+// of returns the position if the server said it in its present life, and for this very vote.
+func (p position) of(s *grant.State) (position, bool) {
+	switch {
+	case p.pid != s.LastPID || p.version != s.Vote || s.Vote.IsZero():
+		return position{problem: "it was not asked for since the last vote"}, false
+	default:
+		return p, p.known
+	}
 }
 
 // prober finds the position from answers over time. It is used by the observing loop alone.
 type prober struct {
+	vote  epoch.Version
 	since boottime.Instant // the first of the unbroken row of answers that agree
 	at    lsn.LSN
 	pid   int
@@ -82,6 +95,9 @@ func (p *prober) add(now boottime.Instant, pid int, a pg.Position) (known bool, 
 // probe asks for the position while this member votes.
 func (k *Keeper) probe(ctx context.Context, o *pg.Observer, p *prober) error {
 	n := k.look()
+	if n.state != nil && n.state.Vote != p.vote {
+		p.vote, p.since = n.state.Vote, 0
+	}
 	if n.state == nil || n.state.Vote.IsZero() || n.state.Vote != k.view().Record.Version() {
 		p.since = 0
 		k.change(func(n *known) { n.position = position{problem: "the stream is being cut"} })
@@ -93,7 +109,7 @@ func (k *Keeper) probe(ctx context.Context, o *pg.Observer, p *prober) error {
 		k.change(func(n *known) { n.position = position{problem: err.Error()} })
 		return err
 	}
-	at := position{pid: n.state.LastPID}
+	at := position{pid: n.state.LastPID, version: n.state.Vote}
 	if at.known, at.problem = p.add(boottime.Now(), n.state.LastPID, a); at.known {
 		at.at = p.at
 		if at.line, err = pgdata.LineAt(layout.In(k.o.Volume).Data(), p.at, a.SegmentSize); err != nil {
@@ -119,8 +135,9 @@ func (k *Keeper) standing() judge.Standing {
 		return s
 	}
 	s.Version = n.state.Vote
-	if s.Known, s.Problem = n.position.known && n.position.pid == n.state.LastPID, n.position.problem; s.Known {
-		s.Timeline, s.Position = n.position.line, n.position.at
+	at, known := n.position.of(n.state)
+	if s.Known, s.Problem = known, at.problem; known {
+		s.Timeline, s.Position = at.line, at.at
 	}
 	return s
 }

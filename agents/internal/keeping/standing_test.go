@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 )
@@ -70,6 +72,26 @@ func TestRecordNamesTheEndOfAWholeRecordOnDisk(t *testing.T) {
 	} {
 		if got := d.add(c.inserted, c.flushed); got != c.want {
 			t.Errorf("look %d: got %s, want %s", i, got, c.want)
+		}
+	}
+}
+
+// Between two votes a member may have streamed on: what was its end at the first is not its end at the second.
+func TestPositionOfAnEarlierVoteIsNoneOfThisOne(t *testing.T) {
+	vote := epoch.Version{Epoch: at(3), Beat: 7}
+	later := epoch.Version{Epoch: at(3), Beat: 8}
+	p := position{known: true, line: 3, at: 0x100, pid: 7, version: vote}
+	for name, c := range map[string]struct {
+		s    grant.State
+		want bool
+	}{
+		"this_vote":      {grant.State{LastPID: 7, Vote: vote}, true},
+		"a_later_vote":   {grant.State{LastPID: 7, Vote: later}, false},
+		"another_server": {grant.State{LastPID: 8, Vote: vote}, false},
+		"no_vote":        {grant.State{LastPID: 7}, false},
+	} {
+		if got, known := p.of(&c.s); known != c.want || got.known != c.want || !c.want && got.problem == "" {
+			t.Errorf("%s: got %v %+v, want %v", name, known, got, c.want)
 		}
 	}
 }
