@@ -74,6 +74,8 @@ func Intent(a Asked) Answer {
 		return outcome(a)
 	case a.CalledOff != "":
 		return Answer{Deed: Refuse, Reason: fmt.Sprintf("%s; %s goes on as primary in epoch %s", a.CalledOff, a.Pod, r.Epoch)}
+	case !a.Opened:
+		return Answer{Reason: a.Pod + " is being promoted"}
 	case i.Target == a.Pod:
 		return Answer{Deed: Finish, Reason: fmt.Sprintf("%s leads already, in epoch %s", a.Pod, r.Epoch)}
 	case a.PauseLeft > 0:

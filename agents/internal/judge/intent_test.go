@@ -64,6 +64,7 @@ func TestIntent(t *testing.T) {
 		"nobody_else_is_there":                     {func(a *Asked) { a.Successors = nil }, Refuse, "", "only member"},
 		"paused":                                   {func(a *Asked) { a.PauseLeft = 90 * time.Second }, Refuse, "", "paused for another 1m30s"},
 		"lease_is_not_in_force":                    {func(a *Asked) { a.Leads = false }, Leave, "", "no member leads"},
+		"leader_is_still_being_promoted":           {func(a *Asked) { a.Opened = false }, Leave, "", "being promoted"},
 		"began_and_was_called_off":                 {func(a *Asked) { a.CalledOff = "the server did not stop in time" }, Refuse, "", "goes on as primary"},
 		"old_epoch_is_never_acted_upon":            {func(a *Asked) { a.Intent.Epoch = at(2); a.Intent.From, a.Intent.FromID = "a-replica-0", "pvc-b" }, Finish, "", "a-primary-0 leads in epoch 1.3"},
 		"old_epoch_of_the_same_leader":             {func(a *Asked) { a.Intent.Epoch = at(2) }, Refuse, "", "epoch 1.2, for which it was made, is over"},

@@ -43,7 +43,7 @@ func (k *Keeper) handedOver(ctx context.Context, v judge.Verdict) error {
 	defer free()
 	if err := k.release(ctx, v.Record); err != nil {
 		if !k.look().ending() {
-			k.change(func(n *known) { n.handover = nil })
+			k.change(func(n *known) { n.handover, n.attempt.calledOff = nil, "the record was not given back: "+err.Error() })
 		}
 		return err
 	}

@@ -27,15 +27,20 @@ func (k *Keeper) handing() func(context.Context) error {
 	o := pg.NewObserver(k.where)
 	return func(ctx context.Context) error {
 		n, v := k.look(), k.view()
+		limit := cmp.Or(n.handoverLimit, handoverLimit)
 		leads := v.InForce(boottime.Now()) && n.state != nil
 		switch {
 		case n.handover != nil && (!v.Mine || n.handoverEpoch != v.Record.Epoch):
 			k.change(func(n *known) { n.handover = nil })
 			return nil
-		case n.handover != nil && boottime.Now().Sub(n.handoverSince) > handoverLimit && leads && n.state.Server != grant.Down && !n.state.Ending:
-			k.log.Warn("hand-over undone", "reason", "the server did not shut down in time")
-			k.change(func(n *known) { n.handover = nil })
+		case n.handover != nil && boottime.Now().Sub(n.handoverSince) > limit && leads && n.state.Server != grant.Down && !n.state.Ending:
+			why := fmt.Sprintf("the server did not shut down within %s", limit)
+			k.log.Warn("hand-over undone", "reason", why)
+			k.change(func(n *known) { n.handover, n.attempt.calledOff = nil, why })
+			k.judgeWake.up()
 			return nil
+		case n.handover == nil && !(n.state != nil && n.state.Ending):
+			return k.intend(ctx, o)
 		case n.handover != nil || !leads || n.state.Server != grant.Writable || !n.state.Ending:
 			return nil
 		}
@@ -48,6 +53,9 @@ func (k *Keeper) handOver(ctx context.Context, o *pg.Observer, reason string) er
 	began := boottime.Now()
 	v := k.view()
 	heir, pod := heirOf(k.peers.Ask(ctx, v.Record.Members, k.me().Member, askLimit))
+	if judge.PauseLeft(v.Record, v.Unchanged(began), k.look().lifted) > 0 {
+		heir, pod = "", "" // nobody takes it: this member comes back to it
+	}
 	if heir != "" {
 		limited, cancel := context.WithTimeout(ctx, checkpointLimit)
 		if err := o.Checkpoint(limited); err != nil {
@@ -60,7 +68,7 @@ func (k *Keeper) handOver(ctx context.Context, o *pg.Observer, reason string) er
 	k.log.Info("handing over", "heir", pod, "reason", reason, "prepared", boottime.Now().Sub(began).String())
 	k.change(func(n *known) {
 		n.handover = &judge.Handover{Heir: heir, Reason: reason}
-		n.handoverSince, n.handoverEpoch = boottime.Now(), v.Record.Epoch
+		n.handoverSince, n.handoverEpoch, n.handoverLimit = boottime.Now(), v.Record.Epoch, handoverLimit
 	})
 	k.judgeWake.up()
 	return nil

@@ -99,7 +99,7 @@ func New(o Options) (*Keeper, error) {
 		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(),
 	}
 	k.peers = peers.NewClient(peers.ClientOptions{TLSDir: o.TLS, Log: o.Log})
-	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Nudge: k.Nudged, Log: o.Log})
+	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Nudge: k.Nudged, Order: k.Order, Status: k.SiteStatus, Log: o.Log})
 	me := grant.Incarnation{Pod: o.PodUID, Boot: boot}
 	state, err := grant.ReadState(o.Control)
 	if err != nil && !errors.Is(err, grant.ErrNone) {
@@ -197,6 +197,7 @@ func (k *Keeper) noteView(v lease.View) {
 		k.judgeWake.up()
 		k.publishWake.up()
 		k.observeWake.up()
+		k.handWake.up()
 	}
 }
 

@@ -42,6 +42,12 @@ type known struct {
 	handover      *judge.Handover // this member leads and gives the right away
 	handoverSince boottime.Instant
 	handoverEpoch epoch.Epoch
+	handoverLimit time.Duration // after which it is called off
+
+	attempt    attempt     // a switchover that this process has begun
+	intentSaid string      // what was last said of an intent
+	lifted     string      // id of the pause that a person has ended
+	published  epoch.Epoch // for which the Service for writing was seen to lead here
 
 	verdict  judge.Verdict
 	lastView viewKey

@@ -66,7 +66,11 @@ func (k *Keeper) lead(ctx context.Context, p *publish.Publisher, n known) error 
 		Pod: k.o.Pod, PodUID: k.o.PodUID, Node: k.o.Node, Addresses: addresses, Port: k.settings.Port,
 		SystemID: k.systemID(n), Epoch: v.Record.Epoch,
 	}
-	return p.Lead(ctx, w, func() bool { return leads(k.view(), w, boottime.Now()) })
+	err := p.Lead(ctx, w, func() bool { return leads(k.view(), w, boottime.Now()) })
+	if err == nil {
+		k.change(func(n *known) { n.published = w.Epoch })
+	}
+	return err
 }
 
 // leads reports whether w may still be written to: the lease is in force, in that epoch of that database. A record has no database only

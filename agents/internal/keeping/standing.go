@@ -149,10 +149,18 @@ func (k *Keeper) barred(n known) string {
 		return "this member never leads (failover.neverLead)"
 	case k.draining.Load() || n.state != nil && n.state.Ending:
 		return "its pod ends"
+	case k.fencedByHand(n):
+		return "it is fenced by hand"
 	case n.free != nil && *n.free < roomToLead:
 		return "its volume is full"
 	}
 	return ""
+}
+
+// fencedByHand: a person keeps this member stopped.
+func (k *Keeper) fencedByHand(n known) bool {
+	_, fenced := k.view().Record.FencedMember(n.member)
+	return fenced
 }
 
 // Standing is the answer to a peer that asks.

@@ -39,7 +39,11 @@ type Options struct {
 	// Nudge is called when a peer says that the record has changed: never twice at once, not more than ten times a second, with the newest
 	// version of those said meanwhile. It is a hint that anybody with a keeper's certificate can give, never a fact.
 	Nudge func(from grant.Incarnation, v epoch.Version)
-	Log   *slog.Logger
+	// Order carries out what a person asks, or passes it on to the leader, and ends with ctx; Status tells what this keeper knows. Without them
+	// nothing can be asked.
+	Order  func(ctx context.Context, verb Verb, o Order) Receipt
+	Status func() Status
+	Log    *slog.Logger
 }
 
 // Server answers the other keepers.
@@ -130,6 +134,7 @@ func (s *Server) handler() http.Handler {
 		s.nudges.add(l)
 		w.WriteHeader(http.StatusNoContent)
 	})
+	s.takeOrders(mux)
 	return s.admitted(mux)
 }
 

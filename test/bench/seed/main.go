@@ -12,6 +12,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -57,7 +58,21 @@ func bench(ctx context.Context, root, sizes string, rounds int) error {
 		return err
 	}
 	s := summarize(run)
-	return page(run, s).Finish(s, s.Wrong)
+	if err := run.End(s); err != nil {
+		return err
+	}
+	if err := page(run, s).Write(); err != nil {
+		return err
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	fmt.Println(string(b))
+	if len(s.Wrong) > 0 {
+		return errors.New(strings.Join(s.Wrong, "; "))
+	}
+	return nil
 }
 
 // measure runs the benchmark and keeps each clone as soon as it is told.
