@@ -222,6 +222,33 @@ func TestDeposedPrimaryIsRewound(t *testing.T) {
 	}
 }
 
+func TestPrimaryKilledUnderLoadIsRewound(t *testing.T) {
+	t.Parallel()
+	root := pgtest.OpenRoot(t, 17)
+	p := newPod(t, root, "db-primary-0", root.TempDir(t))
+	old := p.leads(17)
+	l := old.standby(t)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		// It ends by the kill, which is an error.
+		_, _ = old.TrySQL("postgres", "DO $$ BEGIN FOR i IN 10001..999999 LOOP INSERT INTO jobs VALUES (i); UPDATE jobs SET id = -id WHERE id = i % 1000; COMMIT; END LOOP; END $$")
+	}()
+	l.WaitSQL(t, "SELECT count(*) > 1500 FROM jobs", "t")
+	l.promote(t, 2)
+	n := old.SQL(t, "SELECT max(id) FROM jobs")
+	old.WaitSQL(t, "SELECT max(id) > "+n+" + 500 FROM jobs", "t")
+	old.Kill(t)
+	<-ended
+	l.write(t, 7001, 7050)
+	p.wasPrimary(old.id, 1)
+	p.follows(l, 2)
+	if said := p.seed().Stderr(); !strings.Contains(said, `"do":"rewind"`) {
+		t.Errorf("it was not rewound:\n%s", said)
+	}
+	p.equal(l)
+}
+
 func TestPrimaryThatIsNotAheadIsNotRewound(t *testing.T) {
 	t.Parallel()
 	root := pgtest.OpenRoot(t, 17)

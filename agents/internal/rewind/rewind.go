@@ -42,7 +42,9 @@ func Name(member string) string { return member + "_rewind" }
 // ImpossibleError says that pg_rewind cannot do it, however often it is asked. It has changed nothing.
 type ImpossibleError struct{ Said string }
 
-func (e *ImpossibleError) Error() string { return "pg_rewind cannot bring this member back: " + e.Said }
+func (e *ImpossibleError) Error() string {
+	return "pg_rewind cannot bring this member back (" + e.Said + "): to have it cloned anew, delete its PersistentVolumeClaim and then its pod"
+}
 
 // impossible are pg_rewind's words for what does not pass by itself.
 var impossible = []string{

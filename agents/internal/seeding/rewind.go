@@ -164,8 +164,11 @@ func (s *seeder) prepareRewind(ctx context.Context, o rewind.Options, t task, en
 	if err != nil {
 		return err
 	}
-	if err := s.remember(entry, "given up by rewind", detail); err != nil {
-		return err
+	if !s.told[StepRecorded] { // once, however often the leader is found to be somebody else now
+		if err := s.remember(entry, "given up by rewind", detail); err != nil {
+			return err
+		}
+		s.told[StepRecorded] = true
 	}
 	s.step(StepRecorded)
 	return nil
@@ -217,7 +220,7 @@ func relations(names []string) string {
 
 // rewound is the rest of a rewind that has ended well: it can be run again from any point.
 func (s *seeder) rewound(entry notes.Entry) error {
-	s.wal = nil
+	s.wal, s.settled, s.told[StepRecorded] = nil, false, false
 	// pg_rewind removes what the leader does not have, and a leader has no standby.signal.
 	if err := pgdata.SetStandby(s.paths.Data(), true); err != nil {
 		return err
