@@ -128,7 +128,7 @@ func (k *Keeper) amend(ctx context.Context, o peers.Order, done string, f func(*
 		return refused(err.Error())
 	}
 	if o.DryRun {
-		return peers.Receipt{State: peers.Would, Reason: done}
+		return peers.Receipt{State: peers.Would, Reason: "it would be so: " + done}
 	}
 	l := k.loop.Load()
 	if l == nil {

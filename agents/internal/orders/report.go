@@ -1,0 +1,160 @@
+package orders
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/peers"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+// Report is a site's state for people and their scripts.
+type Report struct {
+	// Leader is the pod whose word is that it holds the record in force; empty: none says so.
+	Leader   string `json:"leader,omitempty"`
+	Epoch    string `json:"epoch,omitempty"`
+	Timeline uint32 `json:"timeline,omitempty"`
+	// Writable: the leader's server writes; Published: the Service for writing leads to it.
+	Writable  bool `json:"writable"`
+	Published bool `json:"published"`
+	// PauseLeft is how long elections and switchovers are still suspended.
+	PauseLeft   string          `json:"pauseLeft,omitempty"`
+	PauseReason string          `json:"pauseReason,omitempty"`
+	Intents     []record.Intent `json:"intents,omitempty"`
+	Members     []Member        `json:"members"`
+	// Problems are why keepers were not heard.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Member is one line of it. What is not known is left out.
+type Member struct {
+	Pod        string   `json:"pod"`
+	Heard      bool     `json:"heard"`
+	Role       string   `json:"role,omitempty"`
+	Leads      bool     `json:"leads"`
+	Phase      string   `json:"phase,omitempty"`
+	Timeline   uint32   `json:"timeline,omitempty"`
+	Streaming  bool     `json:"streaming"`
+	LagBytes   *int64   `json:"lagBytes,omitempty"`
+	LagSeconds *float64 `json:"lagSeconds,omitempty"`
+	Fenced     bool     `json:"fenced"`
+	Person     bool     `json:"person"`
+	Reason     string   `json:"reason,omitempty"`
+}
+
+// ReportOf makes the report of a view: the members that are listed and those that answer.
+func ReportOf(v View) Report {
+	out := Report{Members: []Member{}}
+	r, known := v.Record()
+	if known {
+		out.Epoch, out.Timeline, out.Intents = r.Epoch.String(), r.Timeline, r.Intents
+	}
+	if l, ok := v.Leader(); ok {
+		out.Leader, out.Writable, out.Published = l.Pod, l.Role == "primary", l.Published == r.Epoch
+	}
+	var left time.Duration
+	for _, s := range v.Heard {
+		if s.Record != nil && s.Record.Version() == r.Version() {
+			left = max(left, time.Duration(s.PauseLeft))
+		}
+		out.Members = append(out.Members, memberOf(s, r))
+	}
+	if left > 0 && r.Pause != nil {
+		out.PauseLeft, out.PauseReason = left.Round(time.Second).String(), r.Pause.Reason
+	}
+	for _, m := range r.Members {
+		if _, heard := v.Pod(m.Pod); !heard {
+			_, fenced := r.FencedMember(m.ID)
+			out.Members = append(out.Members, Member{Pod: m.Pod, Fenced: fenced})
+		}
+	}
+	slices.SortFunc(out.Members, func(a, b Member) int { return cmp.Compare(a.Pod, b.Pod) })
+	for _, p := range v.Problems {
+		out.Problems = append(out.Problems, p.Error())
+	}
+	slices.Sort(out.Problems)
+	return out
+}
+
+func memberOf(s peers.Status, r record.Record) Member {
+	_, fenced := r.FencedMember(s.Me.Member)
+	return Member{
+		Pod: s.Pod, Heard: true, Role: s.Role, Leads: s.Leads, Phase: string(s.Phase), Timeline: s.Timeline, Streaming: s.Streaming,
+		LagBytes: s.LagBytes, LagSeconds: s.LagSeconds, Fenced: fenced, Person: s.Person, Reason: s.Reason,
+	}
+}
+
+// Print writes the report as a table.
+func (r Report) Print(w io.Writer) error {
+	switch {
+	case r.Epoch == "":
+		fmt.Fprintln(w, "no keeper knows the record")
+	case r.Leader == "":
+		fmt.Fprintf(w, "epoch %s, timeline %d: no member leads\n", r.Epoch, r.Timeline)
+	default:
+		state := map[bool]string{true: "writable", false: "not writable yet"}[r.Writable]
+		service := map[bool]string{true: "", false: ", the Service for writing does not lead to it yet"}[r.Published]
+		fmt.Fprintf(w, "epoch %s, timeline %d: %s leads, %s%s\n", r.Epoch, r.Timeline, r.Leader, state, service)
+	}
+	if r.PauseLeft != "" {
+		fmt.Fprintln(w, strings.TrimSpace(fmt.Sprintf("paused for another %s: no elections, no switchovers. %s", r.PauseLeft, r.PauseReason)))
+	}
+	for _, i := range r.Intents {
+		if i.State == record.Open {
+			fmt.Fprintf(w, "%s %s is under way\n", i.Kind, i.ID)
+		}
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "POD\tROLE\tPHASE\tTIMELINE\tSTREAMS\tLAG\tREASON")
+	for _, m := range r.Members {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Pod, m.role(), dash(m.Phase), m.timeline(), m.streams(), m.lag(), m.Reason)
+	}
+	return t.Flush()
+}
+
+func dash(s string) string { return cmp.Or(s, "-") }
+
+func (m Member) role() string {
+	switch {
+	case m.Fenced:
+		return "fenced"
+	case !m.Heard:
+		return "not heard"
+	default:
+		return dash(m.Role)
+	}
+}
+
+func (m Member) timeline() string {
+	if m.Timeline == 0 {
+		return "-"
+	}
+	return fmt.Sprint(m.Timeline)
+}
+
+func (m Member) streams() string {
+	switch {
+	case m.Role != "replica":
+		return "-"
+	case m.Streaming:
+		return "yes"
+	default:
+		return "no"
+	}
+}
+
+func (m Member) lag() string {
+	switch {
+	case m.Role != "replica":
+		return "-"
+	case m.LagBytes == nil:
+		return "unknown"
+	default:
+		return fmt.Sprintf("%d B", *m.LagBytes)
+	}
+}
