@@ -86,6 +86,17 @@ func TestOnlyOnePackageKnowsTheDriverAndTwoKnowKubernetes(t *testing.T) {
 	}
 }
 
+// The upper half of the driver knows every type of PostgreSQL, and costs two megabytes in each pod.
+func TestKeeperHasTheLowerHalfOfTheDriverOnly(t *testing.T) {
+	keeper, ok := packages(t)["agents/keeper"]
+	if !ok || !slices.Contains(keeper.Deps, "github.com/jackc/pgx/v5/pgconn") {
+		t.Fatal("keeper does not use the driver at all: this test looks at the wrong package")
+	}
+	if slices.Contains(keeper.Deps, "github.com/jackc/pgx/v5") {
+		t.Error("keeper depends on github.com/jackc/pgx/v5: use package pg's own rows")
+	}
+}
+
 // What decides, and what the small programs in the server's image are made of, stays free of Kubernetes, SQL and the network, whatever it imports.
 func TestWhatDecidesIsPure(t *testing.T) {
 	all := packages(t)

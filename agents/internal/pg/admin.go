@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Admin is a session that changes roles and databases. Its statements stay out of the server's log, whatever log_statement says, and
 // do not wait for synchronous standbys: a new leader makes again what was lost.
-type Admin struct{ conn *pgx.Conn }
+type Admin struct{ conn *session }
 
 // OpenAdmin opens a session in a database.
 func OpenAdmin(ctx context.Context, w Where, database string) (*Admin, error) {
@@ -52,48 +50,55 @@ type Role struct {
 }
 
 const queryRoles = `
-SELECT r.rolname::pg_catalog.text, r.rolcanlogin, r.rolsuper, r.rolreplication, r.rolbypassrls, r.rolcreatedb, r.rolcreaterole, r.rolinherit,
-       r.rolconnlimit, COALESCE(r.rolpassword, '')
+SELECT r.rolname AS name, r.rolcanlogin AS login, r.rolsuper AS superuser, r.rolreplication AS replication, r.rolbypassrls AS bypass_rls,
+       r.rolcreatedb AS create_db, r.rolcreaterole AS create_role, r.rolinherit AS inherit, r.rolconnlimit AS connection_limit,
+       COALESCE(r.rolpassword, '') AS verifier
   FROM pg_catalog.pg_authid r`
+
+type roleRow struct {
+	Name            string
+	Login           bool
+	Superuser       bool
+	Replication     bool
+	BypassRLS       bool
+	CreateDB        bool
+	CreateRole      bool
+	Inherit         bool
+	ConnectionLimit int
+	Verifier        string
+}
 
 // Roles returns all roles by name.
 func (a *Admin) Roles(ctx context.Context) (map[string]Role, error) {
-	rows, _ := a.conn.Query(ctx, queryRoles)
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r Role, err error) {
-		err = row.Scan(&r.Name, &r.Login, &r.Superuser, &r.Replication, &r.BypassRLS, &r.CreateDB, &r.CreateRole, &r.Inherit,
-			&r.ConnectionLimit, &r.Verifier)
-		return r, err
-	})
+	list, err := rows[roleRow](ctx, a.conn, queryRoles)
 	if err != nil {
 		return nil, fmt.Errorf("read roles: %w", err)
 	}
 	out := make(map[string]Role, len(list))
 	for _, r := range list {
-		out[r.Name] = r
+		out[r.Name] = Role{r.Name, Attributes{r.Login, r.Superuser, r.Replication, r.BypassRLS, r.CreateDB, r.CreateRole, r.Inherit, r.ConnectionLimit}, r.Verifier}
 	}
 	return out, nil
 }
 
 const queryMemberships = `
-SELECT m.rolname::pg_catalog.text, g.rolname::pg_catalog.text
+SELECT m.rolname AS member, g.rolname AS of
   FROM pg_catalog.pg_auth_members x
   JOIN pg_catalog.pg_roles m ON m.oid = x.member
   JOIN pg_catalog.pg_roles g ON g.oid = x.roleid`
 
 // Memberships returns, for each role, the roles it is a member of.
 func (a *Admin) Memberships(ctx context.Context) (map[string]map[string]bool, error) {
-	out := map[string]map[string]bool{}
-	rows, _ := a.conn.Query(ctx, queryMemberships)
-	var member, of string
-	_, err := pgx.ForEachRow(rows, []any{&member, &of}, func() error {
-		if out[member] == nil {
-			out[member] = map[string]bool{}
-		}
-		out[member][of] = true
-		return nil
-	})
+	list, err := rows[struct{ Member, Of string }](ctx, a.conn, queryMemberships)
 	if err != nil {
 		return nil, fmt.Errorf("read role memberships: %w", err)
+	}
+	out := map[string]map[string]bool{}
+	for _, m := range list {
+		if out[m.Member] == nil {
+			out[m.Member] = map[string]bool{}
+		}
+		out[m.Member][m.Of] = true
 	}
 	return out, nil
 }
@@ -130,16 +135,16 @@ var rewindFunctions = [...]string{
 	"pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)",
 }
 
-const queryMayRewind = `SELECT pg_catalog.has_function_privilege($1, $2, 'EXECUTE')`
+const queryMayRewind = `SELECT pg_catalog.has_function_privilege($1, $2, 'EXECUTE') AS may`
 
 // GrantRewind allows a role what pg_rewind needs, in this session's database.
 func (a *Admin) GrantRewind(ctx context.Context, role string) error {
 	for _, f := range rewindFunctions {
-		var may bool
-		if err := a.conn.QueryRow(ctx, queryMayRewind, role, f).Scan(&may); err != nil {
+		r, err := row[struct{ May bool }](ctx, a.conn, queryMayRewind, role, f)
+		if err != nil {
 			return fmt.Errorf("ask whether %s may call %s: %w", role, f, err)
 		}
-		if may {
+		if r.May {
 			continue
 		}
 		if err := a.exec(ctx, "allow "+role+" to rewind", "GRANT EXECUTE ON FUNCTION "+f+" TO "+quoted(role)); err != nil {
@@ -149,15 +154,17 @@ func (a *Admin) GrantRewind(ctx context.Context, role string) error {
 	return nil
 }
 
-const queryDatabases = `SELECT d.datname::pg_catalog.text, pg_catalog.pg_get_userbyid(d.datdba)::pg_catalog.text FROM pg_catalog.pg_database d`
+const queryDatabases = `SELECT d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner FROM pg_catalog.pg_database d`
 
 // Databases returns the owner of each database.
 func (a *Admin) Databases(ctx context.Context) (map[string]string, error) {
-	out := map[string]string{}
-	rows, _ := a.conn.Query(ctx, queryDatabases)
-	var name, owner string
-	if _, err := pgx.ForEachRow(rows, []any{&name, &owner}, func() error { out[name] = owner; return nil }); err != nil {
+	list, err := rows[struct{ Name, Owner string }](ctx, a.conn, queryDatabases)
+	if err != nil {
 		return nil, fmt.Errorf("read databases: %w", err)
+	}
+	out := make(map[string]string, len(list))
+	for _, d := range list {
+		out[d.Name] = d.Owner
 	}
 	return out, nil
 }
@@ -172,18 +179,17 @@ func (a *Admin) SetOwner(ctx context.Context, name, owner string) error {
 	return a.exec(ctx, "change the owner of database "+name, "ALTER DATABASE "+quoted(name)+" OWNER TO "+quoted(owner))
 }
 
-const queryExtensions = `SELECT e.extname::pg_catalog.text FROM pg_catalog.pg_extension e`
+const queryExtensions = `SELECT e.extname AS name FROM pg_catalog.pg_extension e`
 
 // Extensions returns the extensions of this session's database.
 func (a *Admin) Extensions(ctx context.Context) (map[string]bool, error) {
-	rows, _ := a.conn.Query(ctx, queryExtensions)
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	list, err := rows[struct{ Name string }](ctx, a.conn, queryExtensions)
 	if err != nil {
 		return nil, fmt.Errorf("read extensions: %w", err)
 	}
-	out := make(map[string]bool, len(names))
-	for _, n := range names {
-		out[n] = true
+	out := make(map[string]bool, len(list))
+	for _, e := range list {
+		out[e.Name] = true
 	}
 	return out, nil
 }
@@ -198,22 +204,18 @@ func (a *Admin) Run(ctx context.Context, statements string) error {
 	if err := a.exec(ctx, "prepare for the user's statements", "RESET search_path; SET search_path = \"$user\", public; SET synchronous_commit = on; SET statement_timeout = 0"); err != nil {
 		return err
 	}
-	_, err := a.conn.PgConn().Exec(ctx, statements).ReadAll()
-	if err != nil {
+	if err := a.conn.run(ctx, statements); err != nil {
 		return fmt.Errorf("run the user's statements: %w", err)
 	}
 	return nil
 }
 
 func (a *Admin) exec(ctx context.Context, what, statement string) error {
-	// The simple protocol: utility statements take no parameters, and several may stand in one.
-	if _, err := a.conn.PgConn().Exec(ctx, statement).ReadAll(); err != nil {
+	if err := a.conn.run(ctx, statement); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
 }
-
-func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // options gives every attribute explicitly, so that what somebody changed by hand is changed back.
 func (at Attributes) options() string {

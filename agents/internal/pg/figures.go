@@ -16,7 +16,7 @@ type Figures struct {
 }
 
 const queryFigures = `
-SELECT ARRAY(SELECT s.name FROM pg_catalog.pg_settings s WHERE s.pending_restart ORDER BY s.name) AS pending_restart,
+SELECT pg_catalog.array_to_json(ARRAY(SELECT s.name FROM pg_catalog.pg_settings s WHERE s.pending_restart ORDER BY s.name)) AS pending_restart,
        w.bytes AS wal_bytes, w.files AS wal_files,
        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = 'client backend') AS connections,
        pg_catalog.current_setting('max_connections')::pg_catalog.int8 AS max_connections

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/pgspan/pgspan/agents/internal/lsn"
 )
 
@@ -75,8 +73,8 @@ SELECT r.in_recovery,
  CROSS JOIN pg_catalog.pg_control_recovery() e
   LEFT JOIN pg_catalog.pg_stat_wal_receiver w ON true`
 
-// row is queryStatus as the driver scans it.
-type row struct {
+// statusRow is queryStatus.
+type statusRow struct {
 	InRecovery         bool
 	SystemID           string
 	Timeline           int64
@@ -102,7 +100,7 @@ type row struct {
 // that was open before the server hung tells a hang from a refusal. It is used by one goroutine.
 type Observer struct {
 	where Where
-	conn  *pgx.Conn
+	conn  *session
 }
 
 // NewObserver makes an observer; it connects when it is first asked.
@@ -118,7 +116,7 @@ func (o *Observer) Close() {
 
 // Status asks the server what it is.
 func (o *Observer) Status(ctx context.Context) (Status, error) {
-	r, err := one[row](ctx, o, queryStatus)
+	r, err := one[statusRow](ctx, o, queryStatus)
 	if err != nil {
 		return Status{}, fmt.Errorf("ask the server for its status: %w", err)
 	}
@@ -141,7 +139,7 @@ func deref[T any](p *T) (v T) {
 }
 
 // session returns the open session, connecting if there is none.
-func (o *Observer) session(ctx context.Context) (*pgx.Conn, error) {
+func (o *Observer) session(ctx context.Context) (*session, error) {
 	if o.conn != nil && !o.conn.IsClosed() {
 		return o.conn, nil
 	}
@@ -156,21 +154,19 @@ func (o *Observer) session(ctx context.Context) (*pgx.Conn, error) {
 
 // one and many run a query whose columns are named as the fields of T. A session on which a query failed in any other way than by
 // the server's own refusal is closed by the driver, and the next question opens another.
-func one[T any](ctx context.Context, o *Observer, query string, args ...any) (T, error) {
+func one[T any](ctx context.Context, o *Observer, query string, args ...string) (T, error) {
 	conn, err := o.session(ctx)
 	if err != nil {
 		var none T
 		return none, err
 	}
-	rows, _ := conn.Query(ctx, query, args...) // the error comes with the rows
-	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[T])
+	return row[T](ctx, conn, query, args...)
 }
 
-func many[T any](ctx context.Context, o *Observer, query string, args ...any) ([]T, error) {
+func many[T any](ctx context.Context, o *Observer, query string, args ...string) ([]T, error) {
 	conn, err := o.session(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, _ := conn.Query(ctx, query, args...)
-	return pgx.CollectRows(rows, pgx.RowToStructByName[T])
+	return rows[T](ctx, conn, query, args...)
 }

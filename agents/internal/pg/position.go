@@ -49,7 +49,7 @@ func (o *Observer) Checkpoint(ctx context.Context) error {
 		return err
 	}
 	// A session's statement_timeout is for questions.
-	if _, err := conn.Exec(ctx, "SET statement_timeout = 0; CHECKPOINT; RESET statement_timeout"); err != nil {
+	if err := conn.run(ctx, "SET statement_timeout = 0; CHECKPOINT; RESET statement_timeout"); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil

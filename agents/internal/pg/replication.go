@@ -101,10 +101,10 @@ func (o *Observer) DropSlot(ctx context.Context, name string) error {
 	return o.exec(ctx, "drop slot "+name, dropSlot, name)
 }
 
-func (o *Observer) exec(ctx context.Context, what, query string, args ...any) error {
+func (o *Observer) exec(ctx context.Context, what, query string, args ...string) error {
 	conn, err := o.session(ctx)
 	if err == nil {
-		_, err = conn.Exec(ctx, query, args...)
+		_, err = conn.query(ctx, query, args...)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)

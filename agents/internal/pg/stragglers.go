@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/pgspan/pgspan/agents/internal/lsn"
 )
@@ -35,7 +36,7 @@ const terminate = `SELECT pg_catalog.pg_terminate_backend($1)`
 
 // Terminate ends a walsender. Its receiver connects again when it lives.
 func (o *Observer) Terminate(ctx context.Context, pid int32) error {
-	return o.exec(ctx, fmt.Sprintf("terminate walsender %d", pid), terminate, pid)
+	return o.exec(ctx, fmt.Sprintf("terminate walsender %d", pid), terminate, strconv.Itoa(int(pid)))
 }
 
 const queryEnd = `SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text AS at`
