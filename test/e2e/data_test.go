@@ -8,8 +8,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pgspan/pgspan/test/cluster"
 )
 
 // TestData is about volumes that are not what a careless start takes them for: locked, half cloned, without a record, empty.
@@ -78,6 +81,7 @@ func secondPod(t *testing.T, ctx context.Context) {
 func interruptedClone(t *testing.T, ctx context.Context) {
 	primary := pg18.primary(t, ctx)
 	pg18.sql(t, ctx, primary, "create table if not exists ballast as select i, repeat(md5(i::text), 20) from generate_series(1, 60000) i")
+	pg18.forget(t, ctx, "replica-1") // of an earlier run
 	pg18.install(t, ctx, map[string]string{"replicas": "2", "replication.cloneMaxRate": "4Mi"})
 	pod := pg18.pod("replica-1")
 	pg18.says(t, ctx, pod, "seed", `"step":"copy"`) // progress: it is under way, and far from done at this rate
@@ -96,6 +100,19 @@ func interruptedClone(t *testing.T, ctx context.Context) {
 	pg18.install(t, ctx, map[string]string{"replicas": "1"})
 	pg18.ready(t, ctx, 2)
 	pg18.sql(t, ctx, primary, "drop table ballast")
+}
+
+// forget deletes the volume of a member that has no pod, if there is one.
+func (r *release) forget(t *testing.T, ctx context.Context, member string) {
+	t.Helper()
+	claims, name := site.Client.CoreV1().PersistentVolumeClaims(r.namespace), "data-"+r.pod(member)
+	err := cluster.Wait(ctx, name+" is gone", func(ctx context.Context) (bool, string, error) {
+		err := claims.Delete(ctx, name, metav1.DeleteOptions{})
+		return errors.IsNotFound(err), "still there", nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func dataWithoutLease(t *testing.T, ctx context.Context) {
@@ -164,8 +181,13 @@ func reinstalled(t *testing.T, ctx context.Context) {
 	if again["password"] != password["password"] || password["password"] == "" {
 		t.Error("the user's password changed")
 	}
-	if got, err := one[string](ctx, small.app(t, ctx, "rw"), "select current_user::text"); err != nil || got != "app" {
-		t.Errorf("login as app: %q, %v", got, err)
+	app := small.app(t, ctx, "rw")
+	err = cluster.Wait(ctx, "the application logs in", func(ctx context.Context) (bool, string, error) {
+		got, err := one[string](ctx, app, "select current_user::text")
+		return got == "app", got, err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

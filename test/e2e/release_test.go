@@ -193,11 +193,17 @@ func (r *release) eventually(t *testing.T, ctx context.Context, pod, query, want
 // deletePods deletes the pods that a selector names, waits until they are gone, and returns how many there were.
 func (r *release) deletePods(t *testing.T, ctx context.Context, selector string) int {
 	t.Helper()
+	return r.deletePodsWithin(t, ctx, selector, nil)
+}
+
+// deletePodsWithin is deletePods with another grace period than the pods' own.
+func (r *release) deletePodsWithin(t *testing.T, ctx context.Context, selector string, grace *int64) int {
+	t.Helper()
 	old, err := site.Pods(ctx, r.namespace, selector)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = site.Client.CoreV1().Pods(r.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: selector})
+	err = site.Client.CoreV1().Pods(r.namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: grace}, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		t.Fatal(err)
 	}
