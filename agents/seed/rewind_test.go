@@ -22,7 +22,7 @@ func (p *pod) leads(major int) *leader { return p.leadsWith(major) }
 
 func (p *pod) leadsWith(major int, opts ...pgtest.Option) *leader {
 	p.t.Helper()
-	opts = append(opts, pgtest.WithVolume(p.volume), pgtest.WithSetting("wal_keep_size", "256MB")) // as in a pod
+	opts = append([]pgtest.Option{pgtest.WithVolume(p.volume), pgtest.WithSetting("wal_keep_size", "256MB")}, opts...) // as in a pod
 	l := newLeader(p.t, major, opts...)
 	l.WriteHBA(p.t, "local all all trust", "local replication all trust", "hostssl replication pgspan_replication all cert",
 		"hostssl all pgspan_rewind all cert map=rewind")
@@ -417,6 +417,36 @@ func TestRewindWithoutItsProgramIsRefused(t *testing.T) {
 		t.Error("the data directory has changed")
 	}
 	proc.Kill()
+}
+
+// The WAL since the last checkpoint that both have is gone. A dry run finds that out, and the directory stays data.
+func TestRewindThatCannotWorkChangesNothing(t *testing.T) {
+	t.Parallel()
+	root := pgtest.OpenRoot(t, 17)
+	p := newPod(t, root, "db-primary-0", root.TempDir(t))
+	old := p.leadsWith(17, pgtest.WithSetting("wal_keep_size", "0"))
+	l := old.standby(t)
+	l.upTo(t, old)
+	l.promote(t, 2)
+	for id := range 3 {
+		old.write(t, 5000+id, 5000+id)
+		old.SQL(t, "SELECT pg_switch_wal()")
+		old.SQL(t, "CHECKPOINT")
+	}
+	want := old.SQL(t, rows)
+	old.Kill(t)
+	p.wasPrimary(old.id, 1)
+	p.follows(l, 2)
+	proc := p.start(seedBinary(t, root))
+	p.waitRefused("pg_rewind cannot bring this member back")
+	if e, err := notes.ReadJournal(p.paths()); err != nil || e == nil || e.Stage != notes.Began {
+		t.Errorf("journal: %v %v", e, err)
+	}
+	proc.Kill()
+	// It can still be looked at, and even lead.
+	p.replica(l, func(g *grant.Grant) { g.Upstream, g.Epoch, g.Timeline = nil, epoch.Epoch{Local: 4}, 2 })
+	p.seed()
+	p.serve().wait(rows, want)
 }
 
 // Without pg_waldump the control file has to do, and the count is not known.
