@@ -17,7 +17,7 @@ import (
 // ha is the release whose leader is lost again and again: three members, one to a node.
 var ha = newRelease(namespace, "ha", map[string]string{"replicas": "2"})
 
-// TestFailover loses the leader in every way. Each case writes all the time and ends with a whole database: one writable member, the same
+// TestFailover loses the leader, or what belongs to it, in many ways. Each case writes all the time and ends with a whole database: one writable member, the same
 // rows on all, nothing acknowledged lost.
 func TestFailover(t *testing.T) {
 	run(t, "install", 4*time.Minute, func(t *testing.T, ctx context.Context) {
@@ -31,6 +31,13 @@ func TestFailover(t *testing.T) {
 	run(t, "primary_pod_deleted_hands_over", 2*time.Minute, podDeleted)
 	run(t, "postmaster_killed_comes_back_in_place", 2*time.Minute, postmasterKilled)
 	run(t, "primary_pod_force_deleted", 2*time.Minute, podForceDeleted)
+	run(t, "backend_killed_ends_in_a_restart_in_place", 2*time.Minute, backendKilled)
+	run(t, "keeper_killed_changes_nothing", 2*time.Minute, keeperKilled)
+	run(t, "keeper_frozen_is_fenced_by_guard", 2*time.Minute, keeperFrozen)
+	run(t, "guard_killed_takes_the_server_with_it", 2*time.Minute, guardKilled)
+	run(t, "guard_frozen_is_killed_by_its_probe", 2*time.Minute, guardFrozen)
+	run(t, "replica_promoted_by_hand_is_stopped_and_brought_back", 2*time.Minute, promotedByHand)
+	run(t, "replica_cut_off_changes_nothing", 2*time.Minute, replicaCut)
 	run(t, "node_of_the_primary_dies", 3*time.Minute, nodeDies)
 	run(t, "node_of_the_primary_is_frozen_and_thawed", 3*time.Minute, nodeFrozen)
 	run(t, "node_of_the_primary_is_cut_off", 3*time.Minute, nodeCut)
@@ -63,6 +70,7 @@ func (r *release) loses(t *testing.T, ctx context.Context, limit time.Duration, 
 		r.written(t, ctx)
 	})
 	t.Logf("%s led in epoch %s: %v", primary, before, o)
+	cases.remark("%s: gap %.2f s, %d acknowledged, %d lost, %d in doubt, overlap %s", t.Name(), o.Gap.Seconds(), o.Acked, len(o.Lost), o.InDoubt, o.Overlap)
 	if len(o.Lost) > 0 || len(o.Phantom) > 0 || o.Overlap > 0 {
 		t.Errorf("%d acknowledged rows lost %v, %d phantoms, overlap %s", len(o.Lost), o.Lost, len(o.Phantom), o.Overlap)
 	}
@@ -192,6 +200,92 @@ func podForceDeleted(t *testing.T, ctx context.Context) {
 		time.Sleep(2 * time.Second)
 	})
 	ha.whole(t, ctx)
+}
+
+func backendKilled(t *testing.T, ctx context.Context) {
+	before := ha.epoch(t, ctx)
+	ha.loses(t, ctx, 6*time.Second, func(primary string) { // as the kernel does it to the largest one when memory runs out
+		pid := ha.sql(t, ctx, primary, "select pid from pg_stat_activity where usename = 'app' limit 1")
+		if _, err := site.Exec(ctx, ha.namespace, primary, "postgres", "sh", "-c", "kill -9 "+pid); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+	})
+	ha.whole(t, ctx)
+	if after := ha.epoch(t, ctx); after != before {
+		t.Logf("epoch %s, before %s: it was handed over", after, before)
+	}
+}
+
+func keeperKilled(t *testing.T, ctx context.Context) {
+	before := ha.epoch(t, ctx)
+	ha.loses(t, ctx, time.Second, func(primary string) { ha.signal(t, ctx, primary, "keeper", "KILL"); time.Sleep(8 * time.Second) })
+	ha.whole(t, ctx)
+	if after := ha.epoch(t, ctx); after != before {
+		t.Errorf("epoch %s, before %s: a keeper that is restarted at once costs nothing", after, before)
+	}
+}
+
+func keeperFrozen(t *testing.T, ctx context.Context) {
+	before := ha.epoch(t, ctx)
+	var primary string
+	ha.loses(t, ctx, 15*time.Second, func(p string) {
+		primary = p
+		ha.signal(t, ctx, p, "keeper", "STOP")
+		err := cluster.Wait(ctx, "another member leads", func(ctx context.Context) (bool, string, error) {
+			now := ha.epoch(t, ctx)
+			return now != before, "epoch " + now, nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	ha.signal(t, ctx, primary, "keeper", "CONT")
+	ha.whole(t, ctx)
+}
+
+func guardKilled(t *testing.T, ctx context.Context) {
+	ha.loses(t, ctx, 15*time.Second, func(primary string) { ha.signal(t, ctx, primary, "guard", "KILL"); time.Sleep(2 * time.Second) })
+	ha.whole(t, ctx)
+}
+
+func guardFrozen(t *testing.T, ctx context.Context) {
+	// The server goes on: its keeper renews as long as the volume's lock is held and guard may only be slow. Kubernetes ends the container.
+	ha.loses(t, ctx, 30*time.Second, func(primary string) { ha.signal(t, ctx, primary, "guard", "STOP"); time.Sleep(15 * time.Second) })
+	ha.whole(t, ctx)
+}
+
+func promotedByHand(t *testing.T, ctx context.Context) {
+	before := ha.epoch(t, ctx)
+	replica := ""
+	pods, err := site.Pods(ctx, ha.namespace, ha.databaseSelector()+",pgspan.io/role=replica")
+	if err != nil || len(pods) == 0 {
+		t.Fatalf("no replica: %v", err)
+	}
+	replica = pods[0].Name
+	ha.loses(t, ctx, time.Second, func(string) {
+		_, _ = site.SQL(ctx, ha.namespace, replica, "select pg_promote()") // its session may die with the server
+		time.Sleep(5 * time.Second)
+	})
+	ha.whole(t, ctx)
+	if after := ha.epoch(t, ctx); after != before {
+		t.Errorf("epoch %s, before %s", after, before)
+	}
+}
+
+func replicaCut(t *testing.T, ctx context.Context) {
+	before := ha.epoch(t, ctx)
+	pods, err := site.Pods(ctx, ha.namespace, ha.databaseSelector()+",pgspan.io/role=replica")
+	if err != nil || len(pods) == 0 {
+		t.Fatalf("no replica: %v", err)
+	}
+	// The load balancer's address may have been that node's, and takes some seconds to move.
+	ha.loses(t, ctx, 6*time.Second, func(string) { fault(t, "cut", "node", pods[0].Spec.NodeName); time.Sleep(15 * time.Second) })
+	heal(t)
+	ha.whole(t, ctx)
+	if after := ha.epoch(t, ctx); after != before {
+		t.Errorf("epoch %s, before %s", after, before)
+	}
 }
 
 // node is where a pod runs.
