@@ -154,17 +154,29 @@ func (r *release) evidence(t *testing.T) {
 	}
 }
 
-// primary is the pod that is labelled as the primary.
+// primary is the pod that is labelled as the primary. For a moment of a hand-over there is none.
 func (r *release) primary(t *testing.T, ctx context.Context) string {
 	t.Helper()
-	pods, err := site.Pods(ctx, r.namespace, r.databaseSelector()+",pgspan.io/role=primary")
+	var name string
+	err := cluster.Wait(ctx, "one pod of "+r.fullname+" is labelled as the primary", func(ctx context.Context) (bool, string, error) {
+		pods, err := site.Pods(ctx, r.namespace, r.databaseSelector()+",pgspan.io/role=primary")
+		if err != nil {
+			return false, "", err
+		}
+		names := []string{}
+		for _, p := range pods {
+			if p.DeletionTimestamp == nil {
+				names = append(names, p.Name)
+			}
+		}
+		name = strings.Join(names, " ")
+		return len(names) == 1, name, nil
+	})
 	if err != nil {
+		r.evidence(t)
 		t.Fatal(err)
 	}
-	if len(pods) != 1 {
-		t.Fatalf("%d pods are labelled as the primary of %s, want 1", len(pods), r.fullname)
-	}
-	return pods[0].Name
+	return name
 }
 
 // sql asks a member's server as the superuser.
