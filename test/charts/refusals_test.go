@@ -35,6 +35,10 @@ func TestWhatCannotWorkIsRefusedWithASentence(t *testing.T) {
 		"lease_renewed_too_often": {"lease: {renewEvery: 99ms}", "lease.renewEvery is 99ms: it must be at least 100ms"},
 		"lease_stops_in_no_time":  {"lease: {stopTime: 0s}", "every time must be more than zero"},
 
+		"nobody_may_lead":            {"failover: {neverLead: {primary: true, replica: true}}", "bars both sets, so nobody could ever lead"},
+		"single_server_may_not_lead": {"{replicas: 0, failover: {neverLead: {primary: true}}}", "replicas is 0, so nobody could ever lead"},
+		"election_waits_for_days":    {"failover: {electionWait: 61m}", "failover.electionWait is 61m: 1h is the most"},
+
 		"version_too_old":       {"postgresql: {version: 14}", "postgresql.version is 14: 15, 16, 17 and 18 are supported"},
 		"version_with_minor":    {"postgresql: {version: '1702'}", "give the major version only"},
 		"ha_parameter":          {"postgresql: {parameters: {wal_level: replica}}", "postgresql.parameters.wal_level cannot be set: replication, pg_rewind and a change of version need what pgspan sets"},

@@ -29,7 +29,12 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
       "port" 5432
       "postgresql" $postgresql
       "members" (dict "primary" 1 "replicas" (.Values.replicas | int))
-      "failover" (dict "maxAutoDiscard" (include "pgspan.bytes" .Values.failover.maxAutoDiscard | int64))
+      "failover" (dict
+        "electionWait" .Values.failover.electionWait
+        "maxLagOnFailover" (include "pgspan.bytes" .Values.failover.maxLagOnFailover | int64)
+        "maxAutoDiscard" (include "pgspan.bytes" .Values.failover.maxAutoDiscard | int64)
+        "priority" (dict "primary" (.Values.failover.priority.primary | int) "replica" (.Values.failover.priority.replica | int))
+        "neverLead" .Values.failover.neverLead)
       "volumeSize" (toString .Values.persistence.size) -}}
 {{- range $key, $value := dict "site" .Values.site "databases" .Values.databases "users" $users "superuserTCP" .Values.superuser.tcp -}}
 {{- if $value -}}{{- $_ := set $settings $key $value -}}{{- end -}}

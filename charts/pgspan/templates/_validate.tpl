@@ -4,7 +4,7 @@ instead. Usage, once: {{ include "pgspan.validate" . }}
 */}}
 {{- define "pgspan.validate" -}}
 {{- $lines := list -}}
-{{- range list "sites" "tls" "lease" "postgresql" "users" "pgpool" "pods" "volumes" "service" -}}
+{{- range list "sites" "tls" "lease" "failover" "postgresql" "users" "pgpool" "pods" "volumes" "service" -}}
 {{- range include (printf "pgspan.validate.%s" .) $ | splitList "\n" -}}
 {{- if . | trim -}}{{- $lines = append $lines (printf "  - %s" (trim .)) -}}{{- end -}}
 {{- end -}}
@@ -79,6 +79,19 @@ lease.fenceAfter ({{ $lease.fenceAfter }}) leaves no room for two missed renewal
 {{- if and (gt $given 0) (lt $given (include "pgspan.milliseconds" $least | int)) }}
 lease.{{ $key }} is {{ index $lease $key }}: it must be at least {{ $least }}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "pgspan.validate.failover" -}}
+{{- $f := .Values.failover }}
+{{- if and $f.neverLead.primary $f.neverLead.replica }}
+failover.neverLead bars both sets, so nobody could ever lead: bar one at most
+{{- end }}
+{{- if and $f.neverLead.primary (eq (.Values.replicas | int) 0) }}
+failover.neverLead.primary is set and replicas is 0, so nobody could ever lead: leave it false
+{{- end }}
+{{- if gt (include "pgspan.milliseconds" $f.electionWait | int) 3600000 }}
+failover.electionWait is {{ $f.electionWait }}: 1h is the most
 {{- end }}
 {{- end -}}
 
