@@ -74,6 +74,10 @@ unit: ## unit tests over every module, with real PostgreSQL servers (needs root 
 	cd test/lab && $(NICE) go test -timeout 10m ./...
 	cd test && $(NICE) go test -timeout 10m ./demo/... ./writer/... ./cluster/... ./previous/... ./docs/... ./bench/...
 
+.PHONY: explore
+explore: ## explore the protocol of keeper and guard further than `make check` does (DEPTH=2: about an hour)
+	EXPLORE_DEPTH=$(or $(DEPTH),2) $(NICE) go test -timeout 24h -count=1 -v -run NoSchedule ./agents/internal/explore
+
 charts: ## rendered charts, refusals, schema
 	cd test && $(NICE) go test -timeout 10m ./charts/...
 
