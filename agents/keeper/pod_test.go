@@ -31,6 +31,8 @@ type site struct {
 	ns   string
 	ip   string
 	tls  sitecerts.Bundle
+	// apart: each member has an address of its own, so that keepers hear each other.
+	apart []string
 }
 
 const release = "db"
@@ -103,6 +105,7 @@ type member struct {
 	born   string
 	claim  string // UID
 	volume string // inside path
+	ip     string
 	port   int
 	adopt  string
 
@@ -112,13 +115,17 @@ type member struct {
 	proxy  *kubetest.Proxy
 	keeper *pgtest.Process
 	guard  *pgtest.Process
-	// resume goes on when seed had to wait for a person.
+	// resume goes on when seed had to wait for a person. held: it will have to, and does not say so.
+	held   bool
 	resume func()
 }
 
 func (s *site) member(pod, born string) *member {
 	s.t.Helper()
-	m := &member{site: s, pod: pod, born: born, volume: s.root.TempDir(s.t), port: freePort(s.t), proxy: s.Proxy(s.t)}
+	m := &member{site: s, pod: pod, born: born, volume: s.root.TempDir(s.t), ip: s.ip, port: freePort(s.t), proxy: s.Proxy(s.t)}
+	if len(s.apart) > 0 {
+		m.ip, s.apart = s.apart[0], s.apart[1:]
+	}
 	labels := object{"pgspan.io/cluster": release}
 	o := s.Do(s.t, "POST", s.path("persistentvolumeclaims"), object{"metadata": object{"name": "data-" + pod, "labels": labels},
 		"spec": object{"accessModes": []string{"ReadWriteOnce"}, "resources": object{"requests": object{"storage": "1Gi"}}}})
@@ -146,8 +153,12 @@ func (m *member) create() {
 	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls", "users", "token", "bin"} {
 		m.root.WriteFile(m.t, m.at(dir)+"/.keep", nil, 0o600)
 	}
+	failover := "{neverLead: {replica: true}}" // all these keepers share one address, so they cannot hear each other
+	if m.ip != m.site.ip {
+		failover = "{}"
+	}
 	m.root.WriteFile(m.t, m.at("settings/settings.yaml"), fmt.Appendf(nil, `release: %s
-failover: {neverLead: {replica: true}} # all these keepers share one address, so they cannot hear each other
+failover: %s
 clusterDomain: cluster.local
 major: %d
 port: %d
@@ -157,7 +168,7 @@ databases: {app: {owner: app}}
 postgresql:
   parameters: {shared_buffers: 16MB, max_connections: "50"}
   initSQL: ["CREATE TABLE once (at timestamptz DEFAULT now())", "INSERT INTO once DEFAULT VALUES"]
-`, release, m.root.Major, m.port), 0o600)
+`, release, failover, m.root.Major, m.port), 0o600)
 	for name, content := range m.tls.Shared() {
 		m.root.WriteFile(m.t, m.at("tls/"+name), content, 0o600)
 	}
@@ -199,8 +210,12 @@ func (m *member) startKeeper() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	// The pods share one address, so they cannot all have the one port that peers call: here keepers do not hear each other.
-	env := append(m.env(), "PGSPAN_LISTEN="+m.listen, "PGSPAN_PEERS_LISTEN=127.0.0.1:"+strconv.Itoa(freePort(m.t)), "PGSPAN_CREDENTIALS="+m.at("token"), "KUBERNETES_SERVICE_HOST="+u.Hostname(), "KUBERNETES_SERVICE_PORT="+u.Port(),
+	// Pods that share one address cannot all have the one port that peers call: their keepers do not hear each other.
+	listen := "127.0.0.1:" + strconv.Itoa(freePort(m.t))
+	if m.ip != m.site.ip {
+		listen = m.ip + ":8009"
+	}
+	env := append(m.env(), "PGSPAN_LISTEN="+m.listen, "PGSPAN_PEERS_LISTEN="+listen, "PGSPAN_CREDENTIALS="+m.at("token"), "KUBERNETES_SERVICE_HOST="+u.Hostname(), "KUBERNETES_SERVICE_PORT="+u.Port(),
 		"PGSPAN_LEASE_DURATION=10s", "PGSPAN_STOP_TIME=2s", "PGSPAN_ADOPT="+m.adopt, "GOMEMLIMIT=64MiB")
 	m.keeper = m.run("./agents/keeper", env)
 }
@@ -233,6 +248,9 @@ func (m *member) startServer() {
 
 // stuck reports whether seed has been told to wait for a person.
 func (m *member) stuck() bool {
+	if m.held {
+		return true
+	}
 	_, body := m.get("/metrics")
 	return strings.Contains(body, "\npgspan_needs_person 1\n")
 }

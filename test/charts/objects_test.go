@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -97,6 +98,10 @@ func pods(all []runtime.Object) []pod {
 	for _, deployment := range of[*appsv1.Deployment](all) {
 		found = append(found, pod{"Deployment " + deployment.Name, deployment.Spec.Template.ObjectMeta, deployment.Spec.Template.Spec})
 	}
+	for _, cron := range of[*batchv1.CronJob](all) {
+		template := cron.Spec.JobTemplate.Spec.Template
+		found = append(found, pod{"CronJob " + cron.Name, template.ObjectMeta, template.Spec})
+	}
 	for _, single := range of[*corev1.Pod](all) {
 		found = append(found, pod{"Pod " + single.Name, single.ObjectMeta, single.Spec})
 	}
@@ -183,6 +188,12 @@ func TestNamesAndLabelsFitIntoKubernetes(t *testing.T) {
 			// Kubernetes makes the label controller-revision-hash of the name and up to eleven characters.
 			if len(set.Name) > 52 {
 				t.Errorf("StatefulSet %s: %d characters, with its revision's hash more than 63", set.Name, len(set.Name))
+			}
+		}
+		for _, cron := range of[*batchv1.CronJob](all) {
+			// Kubernetes makes the names of Jobs of it, with eleven characters more.
+			if len(cron.Name) > 52 {
+				t.Errorf("CronJob %s: %d characters, with a Job's number more than 63", cron.Name, len(cron.Name))
 			}
 		}
 	})

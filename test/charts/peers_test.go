@@ -46,7 +46,7 @@ func TestKeepersReachEachOther(t *testing.T) {
 	}
 }
 
-// Members may call, all of them, and nobody else: the port is also where a primary is asked to step down.
+// Members may call, all of them, and the Jobs that ask a primary to step down; nobody else.
 func checkPeersPolicy(t *testing.T, policy *networkingv1.NetworkPolicy, members []pod) {
 	t.Helper()
 	var from []networkingv1.NetworkPolicyPeer
@@ -58,8 +58,11 @@ func checkPeersPolicy(t *testing.T, policy *networkingv1.NetworkPolicy, members 
 			from = append(from, rule.From...)
 		}
 	}
-	if len(from) != 1 || from[0].PodSelector == nil {
+	if len(from) != 2 || from[0].PodSelector == nil || from[1].PodSelector == nil {
 		t.Fatalf("%s: keepers may be called by %v", policy.Name, from)
+	}
+	if got := from[1].PodSelector.MatchLabels; got["app.kubernetes.io/component"] != "role" || got["app.kubernetes.io/instance"] != from[0].PodSelector.MatchLabels["app.kubernetes.io/instance"] {
+		t.Errorf("%s: %v calls keepers", policy.Name, got)
 	}
 	selector, err := metav1.LabelSelectorAsSelector(from[0].PodSelector)
 	if err != nil {

@@ -173,7 +173,9 @@ func (k *Keeper) askedSwitchover(ctx context.Context, v lease.View, o peers.Orde
 	observer := pg.NewObserver(k.where)
 	defer observer.Close()
 	limited, cancel := context.WithTimeout(ctx, askLimit)
-	answer := judge.Intent(k.asked(v, i, k.successors(limited, observer, v.Record)))
+	asked := k.asked(v, i, k.successors(limited, observer, v.Record))
+	asked.Left = time.Duration(i.Left) // it begins with the version that will hold it
+	answer := judge.Intent(asked)
 	cancel()
 	switch {
 	case answer.Deed == judge.Finish:
