@@ -112,7 +112,10 @@ func TestOrders(t *testing.T) {
 		s.asks(t, 3, "there is no member db-replica-9", "promote", release+"-replica-9")
 		s.asks(t, 0, "leads already", "promote", a.pod)
 		s.asks(t, 0, "db-replica-0 does not lead", "demote", b.pod)
-		s.asks(t, 0, "dry run: would be handing over to db-replica-0", "switchover", "--dry-run")
+		a.waitFor("the replica is fit", func() bool {
+			out, code := s.role("switchover", "--dry-run")
+			return code == 0 && strings.Contains(out, "dry run: would be handing over to db-replica-0")
+		})
 		if after := started(a); after != before || strings.Contains(s.record(), "intents") {
 			t.Errorf("server of %s, before %s; record %s", after, before, s.record())
 		}
