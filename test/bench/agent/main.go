@@ -36,12 +36,16 @@ func main() {
 	flag.IntVar(&b.minutes, "minutes", 10, "how long to measure")
 	flag.BoolVar(&b.keep, "keep", false, "leave the release installed")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := b.run(ctx); err != nil {
+	if err := b.start(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-agent:", err)
 		os.Exit(1)
 	}
+}
+
+func (b *bench) start() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return b.run(ctx)
 }
 
 type bench struct {
@@ -60,7 +64,7 @@ const (
 )
 
 func (b *bench) run(ctx context.Context) (err error) {
-	setting, err := results.Here(map[string]string{"minutes": strconv.Itoa(b.minutes)})
+	setting, err := results.Here(ctx, map[string]string{"minutes": strconv.Itoa(b.minutes)})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,12 +20,12 @@ type Machine struct {
 
 // Here returns the setting of a run on this machine, from the working tree that the caller is in. A commit that ends with + has changes on it
 // that are not committed, in code that is not documentation: such a result cannot be traced.
-func Here(parameters map[string]string) (Setting, error) {
-	commit, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
+func Here(ctx context.Context, parameters map[string]string) (Setting, error) {
+	commit, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {
 		return Setting{}, fmt.Errorf("find the commit: %w", err)
 	}
-	changed, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no", "--", ":/agents", ":/charts", ":/test", ":/tls", ":/images").Output()
+	changed, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--untracked-files=no", "--", ":/agents", ":/charts", ":/test", ":/tls", ":/images").Output()
 	if err != nil {
 		return Setting{}, fmt.Errorf("find what is not committed: %w", err)
 	}

@@ -34,16 +34,16 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often each size is cloned in either way")
 	root := flag.String("root", "..", "root of the repository")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := bench(ctx, *root, *sizes, *rounds); err != nil {
+	if err := bench(*root, *sizes, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-seed:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context, root, sizes string, rounds int) error {
-	setting, err := results.Here(map[string]string{"sizes": sizes, "rounds": strconv.Itoa(rounds)})
+func bench(root, sizes string, rounds int) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	setting, err := results.Here(ctx, map[string]string{"sizes": sizes, "rounds": strconv.Itoa(rounds)})
 	if err != nil {
 		return err
 	}

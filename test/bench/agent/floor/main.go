@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net"
@@ -32,7 +33,8 @@ func serve(listen string) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	l, err := net.Listen("tcp", listen)
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", listen)
 	if err != nil {
 		return err
 	}
