@@ -310,7 +310,10 @@ func nodeDies(t *testing.T, ctx context.Context) {
 
 func nodeFrozen(t *testing.T, ctx context.Context) {
 	before := ha.epoch(t, ctx)
-	ha.loses(t, ctx, 15*time.Second, func(primary string) { fault(t, "freeze", "node", ha.node(t, ctx, primary)); time.Sleep(3 * time.Second) })
+	ha.loses(t, ctx, 15*time.Second, func(primary string) {
+		fault(t, "freeze", "node", ha.node(t, ctx, primary))
+		time.Sleep(3 * time.Second)
+	})
 	if after := ha.epoch(t, ctx); after == before {
 		t.Errorf("still epoch %s", after)
 	}
