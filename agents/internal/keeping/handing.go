@@ -39,7 +39,7 @@ func (k *Keeper) handing() func(context.Context) error {
 			k.change(func(n *known) { n.handover, n.attempt.calledOff = nil, why })
 			k.judgeWake.up()
 			return nil
-		case n.handover == nil && !(n.state != nil && n.state.Ending):
+		case n.handover == nil && (n.state == nil || !n.state.Ending):
 			return k.intend(ctx, o)
 		case n.handover != nil || !leads || n.state.Server != grant.Writable || !n.state.Ending:
 			return nil
