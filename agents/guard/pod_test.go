@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,14 +18,14 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/layout"
 	"github.com/pgspan/pgspan/agents/internal/notes"
 	"github.com/pgspan/pgspan/agents/internal/pgtest"
+	"github.com/pgspan/pgspan/agents/internal/podtest"
 	sitecerts "github.com/pgspan/pgspan/tls"
 )
 
 // fenceAfter is the length of a fresh grant in these tests.
 const fenceAfter = 3 * time.Second
 
-// patience bounds every wait for something that should take a second or two. Test machines are small and busy.
-const patience = 60 * time.Second
+const patience = podtest.Patience
 
 // pod is a database pod without Kubernetes: its volumes, the guard container, and a keeper that says what the test tells it to.
 type pod struct {
@@ -53,11 +51,9 @@ type pod struct {
 func newPod(t testing.TB, root *pgtest.Root, name, volume string) *pod {
 	t.Helper()
 	p := &pod{Root: root, t: t, name: name, member: "volume" + filepath.Base(volume), volume: volume, dir: root.TempDir(t)}
-	p.port = freePort(t)
-	p.probes = "127.0.0.1:" + strconv.Itoa(freePort(t))
-	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls"} {
-		p.WriteFile(t, p.at(dir)+"/.keep", nil, 0o600)
-	}
+	p.port = podtest.FreePort(t)
+	p.probes = "127.0.0.1:" + strconv.Itoa(podtest.FreePort(t))
+	podtest.MakePlaces(t, root, p.dir)
 	p.settings("")
 	p.certificates()
 	boot, err := boottime.BootID()
@@ -119,10 +115,7 @@ func (p *pod) start() {
 		"PGSPAN_BORN_AS=primary", "PGSPAN_VOLUME=" + p.volume, "PGSPAN_LISTEN=" + p.probes,
 		"PGSPAN_FENCE_AFTER=" + fenceAfter.String(), "PGSPAN_STOP_TIMEOUT=30s",
 	}
-	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls"} {
-		env = append(env, "PGSPAN_"+strings.ToUpper(dir)+"="+p.at(dir))
-	}
-	env = append(env, "PGSPAN_BIN="+filepath.Dir(guard))
+	env = append(append(env, podtest.Environment(p.dir)...), "PGSPAN_BIN="+filepath.Dir(guard))
 	proc := p.Start(p.t, pgtest.Command{Path: guard, Env: append(env, p.env...)})
 	p.proc = proc
 	p.t.Cleanup(func() {
@@ -154,14 +147,7 @@ func (p *pod) write() {
 	if p.grant.Role == grant.Primary || p.grant.Role == grant.Stop && p.renewStop {
 		p.grant.Deadline = boottime.Now().Add(fenceAfter)
 	}
-	beside := p.Outside(p.dir)
-	err := grant.Write(beside, p.grant)
-	if err == nil {
-		err = os.Chown(filepath.Join(beside, grant.File), pgtest.UID, pgtest.GID)
-	}
-	if err == nil {
-		err = os.Rename(filepath.Join(beside, grant.File), filepath.Join(p.Outside(p.at("control")), grant.File))
-	}
+	err := podtest.Grant(p.Outside(p.dir), p.grant, pgtest.UID, pgtest.GID)
 	if err != nil && p.t.Context().Err() == nil {
 		p.t.Errorf("write grant: %v", err)
 	}
@@ -245,18 +231,7 @@ func running(t testing.TB, major int, change ...func(p *pod)) *pod {
 // wait waits until the state file of this pod says what is wanted, freshly.
 func (p *pod) wait(what string, ok func(grant.State) bool) grant.State {
 	p.t.Helper()
-	var last grant.State
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		s, err := grant.ReadState(p.Outside(p.at("control")))
-		if err != nil && !errors.Is(err, grant.ErrNone) {
-			p.t.Fatal(err)
-		}
-		if last = s; err == nil && s.Pod == p.uid() && ok(s) {
-			return s
-		}
-	}
-	p.t.Fatalf("not within %v: %s; the state is %+v", patience, what, last)
-	return last
+	return podtest.AwaitState(p.t, p.Outside(p.dir), p.uid(), what, ok)
 }
 
 func (p *pod) waitRunning(as grant.Server) grant.State {
@@ -270,12 +245,7 @@ func (p *pod) waitStopped() grant.State {
 }
 
 func (p *pod) trySQL(statements string) (string, error) {
-	out, err := p.Run(pgtest.Command{
-		Path:  p.BinDir() + "/psql",
-		Args:  []string{"-h", p.at("socket"), "-p", strconv.Itoa(p.port), "-U", "postgres", "-d", "postgres", "-XqAt", "-v", "ON_ERROR_STOP=1"},
-		Stdin: strings.NewReader(statements),
-	})
-	return strings.TrimSuffix(out, "\n"), err
+	return podtest.SQL(p.Root, p.at("socket"), p.port, pgtest.UID, pgtest.GID, statements)
 }
 
 func (p *pod) sql(statements string) string {
@@ -350,20 +320,5 @@ func TestMain(m *testing.M) {
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	t.Fatalf("not within %v: %s", patience, what)
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	podtest.Eventually(t, what, func() (bool, any) { return ok(), "nothing but that" })
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,15 +17,12 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/notes"
 	"github.com/pgspan/pgspan/agents/internal/pgconf"
 	"github.com/pgspan/pgspan/agents/internal/pgtest"
+	"github.com/pgspan/pgspan/agents/internal/podtest"
 	"github.com/pgspan/pgspan/agents/internal/settings"
 	sitecerts "github.com/pgspan/pgspan/tls"
 )
 
-// patience bounds every wait for something that takes a second or two. Test machines are small and busy.
-const patience = 60 * time.Second
-
-// places are the mounts of a pod besides the volume.
-var places = []string{"control", "conf", "keys", "socket", "settings", "tls"}
+const patience = podtest.Patience
 
 // leader is a server that members clone from: TLS with certificates of the release, the replication role, some rows.
 type leader struct {
@@ -89,9 +85,7 @@ type pod struct {
 func newPod(t testing.TB, root *pgtest.Root, name, volume string) *pod {
 	t.Helper()
 	p := &pod{Root: root, t: t, name: name, volume: volume, dir: root.TempDir(t), uid: pgtest.UID, gid: pgtest.GID}
-	for _, dir := range places {
-		p.WriteFile(t, p.at(dir)+"/.keep", nil, 0o600)
-	}
+	podtest.MakePlaces(t, root, p.dir)
 	p.settings("")
 	return p
 }
@@ -181,14 +175,7 @@ func (p *pod) grant(g grant.Grant) {
 	if g.Holder == (grant.Incarnation{}) {
 		g.Holder = grant.Incarnation{Member: p.member(), Pod: p.podUID(), Boot: boot}
 	}
-	beside := p.Outside(p.dir)
-	err = grant.Write(beside, g)
-	if err == nil {
-		err = os.Chown(filepath.Join(beside, grant.File), p.uid, p.gid)
-	}
-	if err == nil {
-		err = os.Rename(filepath.Join(beside, grant.File), filepath.Join(p.Outside(p.at("control")), grant.File))
-	}
+	err = podtest.Grant(p.Outside(p.dir), g, p.uid, p.gid)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -197,9 +184,7 @@ func (p *pod) grant(g grant.Grant) {
 // environment is what the chart gives to seed.
 func (p *pod) environment(more ...string) []string {
 	env := []string{"PGSPAN_POD_NAME=" + p.name, "PGSPAN_POD_UID=" + p.podUID(), "PGSPAN_NODE=here", "PGSPAN_VOLUME=" + p.volume, "PGSPAN_LOG_LEVEL=debug"}
-	for _, dir := range places {
-		env = append(env, "PGSPAN_"+strings.ToUpper(dir)+"="+p.at(dir))
-	}
+	env = append(env, podtest.Environment(p.dir)...)
 	return append(append(env, p.env...), more...)
 }
 
@@ -232,18 +217,7 @@ func seedBinary(t testing.TB, root *pgtest.Root) string {
 // wait waits until the pod's state is what is wanted.
 func (p *pod) wait(what string, ok func(grant.State) bool) grant.State {
 	p.t.Helper()
-	var last grant.State
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		s, err := grant.ReadState(p.Outside(p.at("control")))
-		if err != nil && !errors.Is(err, grant.ErrNone) {
-			p.t.Fatal(err)
-		}
-		if last = s; err == nil && s.Pod == p.podUID() && ok(s) {
-			return s
-		}
-	}
-	p.t.Fatalf("not within %v: %s; the state is %+v", patience, what, last)
-	return last
+	return podtest.AwaitState(p.t, p.Outside(p.dir), p.podUID(), what, ok)
 }
 
 // waitRefused waits for a refusal with these words.
@@ -293,7 +267,7 @@ func (p *pod) serve() *server {
 	if len(problems) > 0 {
 		p.t.Fatal(problems)
 	}
-	s := &server{p: p, port: freePort(p.t)}
+	s := &server{p: p, port: podtest.FreePort(p.t)}
 	args := append([]string{}, out.CommandLine...)
 	args = append(args, "-c", "listen_addresses=127.0.0.1", "-c", "port="+strconv.Itoa(s.port))
 	s.proc = p.Start(p.t, pgtest.Command{Path: p.BinDir() + "/postgres", Args: args, UID: p.uid, GID: p.gid})
@@ -302,12 +276,7 @@ func (p *pod) serve() *server {
 }
 
 func (s *server) try(query string) (string, error) {
-	out, err := s.p.Run(pgtest.Command{
-		Path:  s.p.BinDir() + "/psql",
-		Args:  []string{"-h", s.p.at("socket"), "-p", strconv.Itoa(s.port), "-U", "postgres", "-d", "postgres", "-XqAt", "-v", "ON_ERROR_STOP=1"},
-		Stdin: strings.NewReader(query), UID: s.p.uid, GID: s.p.gid,
-	})
-	return strings.TrimSuffix(out, "\n"), err
+	return podtest.SQL(s.p.Root, s.p.at("socket"), s.port, s.p.uid, s.p.gid, query)
 }
 
 // wait asks until the answer is want.
@@ -326,14 +295,4 @@ func (s *server) wait(query, want string) {
 		}
 	}
 	s.p.t.Fatalf("%s: got %q %v, want %q\n%s", query, got, err, want, s.proc.Stderr())
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

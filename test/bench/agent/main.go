@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -100,21 +98,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	s := summarize(run)
-	if err := run.End(s); err != nil {
-		return err
-	}
-	if err := page(run, s).Write(); err != nil {
-		return err
-	}
-	line, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	fmt.Println(string(line))
-	if len(s.Wrong) > 0 {
-		return errors.New(strings.Join(s.Wrong, "; "))
-	}
-	return nil
+	return page(run, s).Finish(s, s.Wrong)
 }
 
 // measure takes a sample of each process again and again. A process that ends meanwhile ends the measurement: what came after would be another's.

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,22 @@ type Page struct {
 	Rows  [][]string
 	Chart *Chart
 	Notes []string // what the figures do not say
+}
+
+// Finish ends the page's run: it keeps the summary, renders the page and prints the summary as one line of JSON. It fails with what is wrong
+// with the figures, if anything is.
+func (p Page) Finish(summary any, wrong []string) error {
+	if err := p.Run.End(summary); err != nil {
+		return err
+	}
+	if err := p.Write(); err != nil {
+		return err
+	}
+	fmt.Println(string(p.Run.Summary))
+	if len(wrong) > 0 {
+		return errors.New(strings.Join(wrong, "; "))
+	}
+	return nil
 }
 
 // Write renders the page beside the file of its run, and the picture.

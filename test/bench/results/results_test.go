@@ -190,3 +190,17 @@ func TestScaleIsRoundAndReachesTheTop(t *testing.T) {
 		}
 	}
 }
+
+func TestRunThatMissesItsGoalIsKeptAndFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.jsonl")
+	r := open(t, path, setting("abc"))
+	add(t, r, "1", 10)
+	err := Page{Title: "A speed", Run: r, Head: []string{"arm"}}.Finish(map[string]int{"n": 1}, []string{"too slow", "too large"})
+	if err == nil || err.Error() != "too slow; too large" {
+		t.Errorf("got %v, want both sentences", err)
+	}
+	runs, err := Read(path)
+	if err != nil || Last(runs) == nil || string(Last(runs).Summary) != `{"n":1}` {
+		t.Errorf("got %+v, %v, want the run with its summary", runs, err)
+	}
+}

@@ -12,7 +12,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -58,21 +57,7 @@ func bench(root, sizes string, rounds int) error {
 		return err
 	}
 	s := summarize(run)
-	if err := run.End(s); err != nil {
-		return err
-	}
-	if err := page(run, s).Write(); err != nil {
-		return err
-	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	fmt.Println(string(b))
-	if len(s.Wrong) > 0 {
-		return errors.New(strings.Join(s.Wrong, "; "))
-	}
-	return nil
+	return page(run, s).Finish(s, s.Wrong)
 }
 
 // measure runs the benchmark and keeps each clone as soon as it is told.
