@@ -93,7 +93,8 @@ func SQL(root *pgtest.Root, socket string, port, uid, gid int, statements string
 // FreePort is a port that nobody has at this moment.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
