@@ -81,7 +81,7 @@ func secondPod(t *testing.T, ctx context.Context) {
 func interruptedClone(t *testing.T, ctx context.Context) {
 	primary := pg18.primary(t, ctx)
 	pg18.sql(t, ctx, primary, "create table if not exists ballast as select i, repeat(md5(i::text), 20) from generate_series(1, 60000) i")
-	pg18.forget(t, ctx, "replica-1") // of an earlier run
+	forget(t, ctx, "data-"+pg18.pod("replica-1")) // of an earlier run
 	pg18.install(t, ctx, map[string]string{"replicas": "2", "replication.cloneMaxRate": "4Mi"})
 	pod := pg18.pod("replica-1")
 	pg18.says(t, ctx, pod, "seed", `"step":"copy"`) // progress: it is under way, and far from done at this rate
@@ -102,10 +102,10 @@ func interruptedClone(t *testing.T, ctx context.Context) {
 	pg18.sql(t, ctx, primary, "drop table ballast")
 }
 
-// forget deletes the volume of a member that has no pod, if there is one.
-func (r *release) forget(t *testing.T, ctx context.Context, member string) {
+// forget deletes a volume claim that no pod uses, if there is one.
+func forget(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
-	claims, name := site.Client.CoreV1().PersistentVolumeClaims(r.namespace), "data-"+r.pod(member)
+	claims := site.Client.CoreV1().PersistentVolumeClaims(namespace)
 	err := cluster.Wait(ctx, name+" is gone", func(ctx context.Context) (bool, string, error) {
 		err := claims.Delete(ctx, name, metav1.DeleteOptions{})
 		return errors.IsNotFound(err), "still there", nil

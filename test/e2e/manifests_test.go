@@ -40,7 +40,7 @@ func TestManifests(t *testing.T) {
 	}
 	run(t, "every_example_is_accepted_by_the_api_server", 2*time.Minute, func(t *testing.T, ctx context.Context) {
 		api := newDryRun(t, ctx)
-		needPriorityClass(t, ctx, "databases")
+		needPriorityClass(t, ctx)
 		for _, values := range examples {
 			t.Run(filepath.Base(filepath.Dir(values)), func(t *testing.T) {
 				objects := rendered(t, ctx, api.namespace, values)
@@ -66,8 +66,9 @@ func TestManifests(t *testing.T) {
 }
 
 // needPriorityClass makes what the example for production takes for granted, until the case ends.
-func needPriorityClass(t *testing.T, ctx context.Context, name string) {
+func needPriorityClass(t *testing.T, ctx context.Context) {
 	t.Helper()
+	const name = "databases"
 	classes := site.Client.SchedulingV1().PriorityClasses()
 	_, err := classes.Create(ctx, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: 1000}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {

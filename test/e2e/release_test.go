@@ -31,9 +31,9 @@ func newRelease(namespace, name string, set map[string]string) *release {
 	return &release{namespace: namespace, name: name, fullname: name, set: set}
 }
 
-// with adds a values file.
-func (r *release) with(file string) *release {
-	r.files = append(r.files, file)
+// asRandomUID takes the values of the example, so that the example itself is tried.
+func (r *release) asRandomUID() *release {
+	r.files = append(r.files, chart+"/examples/random-uid/values.yaml")
 	return r
 }
 

@@ -24,8 +24,7 @@ var (
 	// pg15 and pg18 are the oldest and the newest server. pg15's volumes admit a second pod, for the case that needs it.
 	pg15 = newRelease(namespace, "pg15", map[string]string{"replicas": "1", "postgresql.version": "15", "persistence.accessModes": "{ReadWriteOnce}"})
 	// pg18 runs as a uid that OpenShift would choose, and is told a setting in PostDock's way.
-	pg18 = newRelease(namespace, "pg18", map[string]string{"replicas": "1", "postgresql.version": "18", "database.extraEnv.CONFIGS": "work_mem:7MB"}).
-		with(chart + "/examples/random-uid/values.yaml")
+	pg18 = newRelease(namespace, "pg18", map[string]string{"replicas": "1", "postgresql.version": "18", "database.extraEnv.CONFIGS": "work_mem:7MB"}).asRandomUID()
 	// foreign runs an image that is not ours: uid 26, programs in /usr/pgsql-17/bin, no passwd entry.
 	foreign = newRelease(namespace, "foreign", map[string]string{
 		"replicas": "1", "database.image.repository": "pgspan/foreign", "database.podSecurityContext.runAsUser": "26",

@@ -25,7 +25,7 @@ const repository = "../.."
 var up = newRelease(namespace, "up", map[string]string{
 	"replicas": "1", "pgpool.enabled": "true", "pgpool.replicas": "1", "persistence.size": "300Mi",
 	"pgpool.podSecurityContext.runAsUser": "1000660000", "pgpool.podSecurityContext.runAsGroup": "1000660000", "pgpool.podSecurityContext.fsGroup": "1000660000",
-}).with(chart + "/examples/random-uid/values.yaml")
+}).asRandomUID()
 
 // TestUpgrade takes one release from the chart of before to this one, lets its volumes grow, and goes back.
 func TestUpgrade(t *testing.T) {
@@ -55,7 +55,7 @@ func TestUpgrade(t *testing.T) {
 			up.replaced(t, ctx)
 			up.same(t, ctx, before, "before,upgraded")
 			up.write(t, ctx, "rolledBack")
-			up.ofSize(t, ctx, 450<<20, "data-"+up.pod("primary-0"), "data-"+up.pod("replica-0"))
+			up.grown(t, ctx, "data-"+up.pod("primary-0"), "data-"+up.pod("replica-0"))
 		}},
 	}
 	for _, s := range steps {
@@ -244,34 +244,33 @@ func growth(t *testing.T, ctx context.Context) {
 		return out
 	}
 	before := uids()
-	grown := map[string]string{"persistence.size": "480Mi"}
-	up.install(t, ctx, grown)
+	larger := map[string]string{"persistence.size": "480Mi"}
+	up.install(t, ctx, larger)
 	go up.touchFor(ctx, 30*time.Second) // kubelet brings a changed ConfigMap within a minute, and sooner when the pod changes
 	claims := []string{"data-" + up.pod("primary-0"), "data-" + up.pod("replica-0")}
-	up.ofSize(t, ctx, 450<<20, claims...)
+	up.grown(t, ctx, claims...)
 	if after := uids(); !maps.Equal(after, before) {
 		t.Errorf("the pods are %v, before %v", after, before)
 	}
-	grown["replicas"] = "2"
-	up.install(t, ctx, grown)
+	larger["replicas"] = "2"
+	up.install(t, ctx, larger)
 	up.ready(t, ctx, 4)
-	up.ofSize(t, ctx, 450<<20, append(claims, "data-"+up.pod("replica-1"))...)
-	grown["replicas"] = "1"
-	up.install(t, ctx, grown)
+	up.grown(t, ctx, append(claims, "data-"+up.pod("replica-1"))...)
+	larger["replicas"] = "1"
+	up.install(t, ctx, larger)
 	up.ready(t, ctx, 3)
 	list, err := site.Client.CoreV1().Events(up.namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=VolumeGrows"})
 	if err != nil || len(list.Items) < 3 {
 		t.Errorf("%d events say that a volume grows, %v; want 3", len(list.Items), err)
 	}
 	// The claim of the replica that was taken away stays, as always; here it would only be in the way of comparing.
-	if err := site.Client.CoreV1().PersistentVolumeClaims(up.namespace).Delete(ctx, "data-"+up.pod("replica-1"), metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	forget(t, ctx, "data-"+up.pod("replica-1"))
 }
 
-// ofSize waits until claims have this many bytes, by the API and by what the server's file system says.
-func (r *release) ofSize(t *testing.T, ctx context.Context, least int64, claims ...string) {
+// grown waits until claims have the larger size, by the API and by what the server's file system says, which takes some for itself.
+func (r *release) grown(t *testing.T, ctx context.Context, claims ...string) {
 	t.Helper()
+	const least = 450 << 20
 	for _, name := range claims {
 		pod := strings.TrimPrefix(name, "data-")
 		err := cluster.Wait(ctx, fmt.Sprintf("%s has %d bytes", name, least), func(ctx context.Context) (bool, string, error) {
