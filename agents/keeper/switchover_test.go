@@ -16,7 +16,7 @@ import (
 )
 
 // addresses of the loopback interface that the API takes as endpoints. Nothing sent to them leaves the machine.
-var addresses = []string{"198.19.77.1", "198.19.77.2"}
+var addresses = []string{"198.19.77.1", "198.19.77.2", "198.19.77.3"}
 
 // newSiteApart is a site whose members have an address each, as pods have.
 func newSiteApart(t *testing.T, major int) *site {
@@ -197,6 +197,24 @@ func TestOrders(t *testing.T) {
 		out, code := s.role("status")
 		if code != 0 || !strings.Contains(out, "epoch 1.7, timeline 7: db-primary-0 leads, writable\n") {
 			t.Errorf("exit code %d: %s", code, out)
+		}
+	})
+	step("frozen_replica_does_not_hold_a_switchover_up", func(t *testing.T) {
+		c := s.member(release+"-replica-1", "replica")
+		c.create()
+		c.waitStatus("/replica?lag=1MB", 200)
+		freeze := "DO $$ BEGIN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'kill -STOP ' || (SELECT pid FROM pg_stat_wal_receiver)); END $$"
+		if _, err := c.sql(freeze); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.asks(t, 0, "db-replica-0 leads in epoch 1.8 on timeline 8", "switchover", "--to", b.pod)
+		if !strings.Contains(a.keeper.Stderr(), `"msg":"walsender ended before the switchover"`) {
+			t.Errorf("after %v: no walsender was ended", time.Since(began))
+		}
+		leads(t, b, a)
+		if _, err := c.sql("SELECT 1"); err != nil {
+			t.Errorf("the frozen one's server: %v", err)
 		}
 	})
 }

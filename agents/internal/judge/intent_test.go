@@ -159,6 +159,7 @@ func TestFencedByHand(t *testing.T) {
 		"released_record_is_not_taken":       {givenBack(0x5000080), word, stays},
 		"holders_earlier_life_is_stopped":    {held(early), all(word, func(f *Facts) { f.Store.Expired = true }), stays},
 		"leader_is_not_stopped_by_it":        {held(me), all(word, server(grant.Writable)), want{role: grant.Primary, epoch: at(3), line: 3}},
+		"leader_that_could_not_renew":        {held(me), all(word, func(f *Facts) { f.Store.InForce = false }), want{says: "could not be renewed"}},
 		"writing_server_is_fenced_at_once":   {held(other), all(word, server(grant.Writable)), want{role: grant.Stop, says: "may write no longer"}},
 		"other_member_is_fenced":             {held(other), func(f *Facts) { word(f); f.Store.Record.Fenced[0].Member = "pvc-b" }, want{role: grant.Replica, says: "leads"}},
 		"record_has_lifted_what_is_noted":    {held(other), noted, want{role: grant.Replica, says: "leads"}},
