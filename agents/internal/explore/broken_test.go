@@ -11,7 +11,7 @@ type broken struct {
 	casIgnored, takenEarly, countedFromAnswer, neverFenced, promotedUnfenced             bool
 	streamKept, voteNotNoted, unknownIsKnown, positionOfBefore, unvotedCount, fewerHeard bool
 	anybodyInherits, releasedRunning, lineNotReserved, signalForgotten                   bool
-	weakerFirst, addedTooEarly, versionForgotten                                         bool
+	weakerFirst, versionForgotten                                                        bool
 }
 
 // rules are broken one by one; each must lead to a violation, else the exploration would not notice its loss in the product either.
@@ -25,24 +25,23 @@ var rules = map[string]struct {
 	// seed is one that showed it when this was written. It is tried first; any other does as well.
 	seed uint64
 }{
-	"replaced_whatever_stands_there":          {"4", false, broken{casIgnored: true}, "acknowledges", nil, 1},
-	"taken_before_its_time_is_over":           {"4", false, broken{takenEarly: true}, "acknowledges", nil, 1},
-	"grant_counted_from_the_answer":           {"2", false, broken{countedFromAnswer: true}, "acknowledges", []string{"cut from the API", "API down", "keeper frozen"}, 140},
-	"never_fenced":                            {"5", false, broken{neverFenced: true}, "acknowledges", nil, 2},
-	"promoted_before_the_fence_is_armed":      {"5, D15", false, broken{promotedUnfenced: true}, "acknowledges", []string{"hand-over asked for", "keeper killed", "cut from the API", "keeper frozen"}, 2180},
-	"stream_is_not_cut_by_a_vote":             {"8", true, broken{streamKept: true}, "is lost", []string{"node frozen", "cut from the API"}, 33},
-	"vote_is_forgotten_by_a_restart":          {"8, D3", true, broken{voteNotNoted: true}, "is lost", []string{"node frozen", "cut from the API", "keeper killed"}, 1949},
-	"unknown_position_is_what_was_replayed":   {"9", true, broken{unknownIsKnown: true}, "is lost", []string{"server killed", "node rebooted", "pod replaced", "cut from its peers"}, 346},
-	"position_of_an_earlier_vote":             {"9", true, broken{positionOfBefore: true}, "is lost", []string{"node frozen", "cut from the API", "API down", "cut from its peers"}, 2606},
-	"answer_without_a_vote_on_this_version":   {"8", true, broken{unvotedCount: true}, "is lost", []string{"node frozen"}, 21},
-	"one_member_fewer_is_heard":               {"10", true, broken{fewerHeard: true}, "is lost", nil, 5},
-	"anybody_inherits_a_released_record":      {"7", true, broken{anybodyInherits: true}, "is lost", []string{"hand-over asked for", "cut from its peers", "server killed"}, 19},
-	"released_while_the_server_runs":          {"6, 7", false, broken{releasedRunning: true}, "acknowledges", []string{"hand-over asked for", "server frozen"}, 28},
-	"timeline_that_was_not_reserved":          {"14", false, broken{lineNotReserved: true}, "timeline", nil, 11},
-	"started_as_primary_by_the_grant_alone":   {"15", false, broken{signalForgotten: true}, "timeline", nil, 0},
-	"weaker_before_the_record_says_so":        {"11", true, broken{weakerFirst: true}, "is lost", []string{"cut from its peers", "cut from the API", "server killed", "node frozen"}, 20},
-	"member_added_before_it_holds_everything": {"11", true, broken{addedTooEarly: true}, "is lost", []string{"cut from its peers", "node frozen"}, 720},
-	"newer_version_is_not_told_to_guard":      {"8, 25", false, broken{versionForgotten: true}, "not all is well", []string{"API down", "keeper killed", "pod replaced"}, 0},
+	"replaced_whatever_stands_there":        {"4", false, broken{casIgnored: true}, "", nil, 5},
+	"taken_before_its_time_is_over":         {"4", false, broken{takenEarly: true}, "acknowledges", nil, 1},
+	"grant_counted_from_the_answer":         {"2", false, broken{countedFromAnswer: true}, "acknowledges", []string{"cut from the API", "API down", "keeper frozen"}, 80},
+	"never_fenced":                          {"5", false, broken{neverFenced: true}, "acknowledges", nil, 5},
+	"promoted_before_the_fence_is_armed":    {"5, D15", false, broken{promotedUnfenced: true}, "acknowledges", []string{"hand-over asked for", "keeper killed", "cut from the API", "keeper frozen"}, 370},
+	"stream_is_not_cut_by_a_vote":           {"8", true, broken{streamKept: true}, "is lost", []string{"node frozen", "cut from the API"}, 172},
+	"vote_is_forgotten_by_a_restart":        {"8, D3", true, broken{voteNotNoted: true}, "is lost", []string{"node frozen (leader+0, long true)", "keeper killed (leader+1, long false)", "keeper killed (leader+2, long false)", "cut from the API (leader+0, long true)"}, 3866},
+	"unknown_position_is_what_was_replayed": {"9", true, broken{unknownIsKnown: true}, "is lost", []string{"server killed", "node rebooted", "pod replaced", "cut from its peers"}, 1850},
+	"position_of_an_earlier_vote":           {"9", true, broken{positionOfBefore: true}, "is lost", []string{"node frozen (leader+0, long true)", "node rebooted (leader+0, long true)"}, 26},
+	"answer_without_a_vote_on_this_version": {"8", true, broken{unvotedCount: true}, "is lost", []string{"node frozen"}, 10},
+	"one_member_fewer_is_heard":             {"10", true, broken{fewerHeard: true}, "is lost", nil, 1},
+	"anybody_inherits_a_released_record":    {"7", true, broken{anybodyInherits: true}, "is lost", []string{"hand-over asked for", "cut from its peers", "server killed"}, 5},
+	"released_while_the_server_runs":        {"6, 7", false, broken{releasedRunning: true}, "acknowledges", []string{"hand-over asked for", "server frozen"}, 31},
+	"timeline_that_was_not_reserved":        {"14", false, broken{lineNotReserved: true}, "timeline", nil, 11},
+	"started_as_primary_by_the_grant_alone": {"15", false, broken{signalForgotten: true}, "timeline", nil, 0},
+	"weaker_before_the_record_says_so":      {"11", true, broken{weakerFirst: true}, "is lost", []string{"cut from its peers", "cut from the API", "server killed", "node frozen"}, 564},
+	"newer_version_is_not_told_to_guard":    {"8, 25", false, broken{versionForgotten: true}, "not all is well", []string{"API down", "keeper killed", "pod replaced"}, 0},
 }
 
 // hunt runs through schedules until a violation is found or limit runs were made.
@@ -50,7 +49,7 @@ func hunt(near []string, first uint64, synchronous bool, b broken, limit int) (f
 	some := []int{0}
 	for i := 1; i < choices; i++ {
 		for _, name := range near {
-			if strings.HasPrefix(nameOf(i), name+" (") {
+			if strings.HasPrefix(nameOf(i), name) {
 				some = append(some, i)
 			}
 		}
@@ -80,7 +79,7 @@ func TestEveryRuleIsNeeded(t *testing.T) {
 	for name, r := range rules {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			o, seed, runs := hunt(r.near, r.seed, r.synchronous, r.broken, 4000)
+			o, seed, runs := hunt(r.near, r.seed, r.synchronous, r.broken, 12000)
 			t.Logf("rule %s: seed %d, %d runs, %v: %s", r.rule, seed, runs, time.Since(began).Round(time.Millisecond), o.facts.violation)
 			switch {
 			case o.facts.violation == "":

@@ -20,9 +20,11 @@ type facts struct {
 	excused   int
 	elections int
 	handovers int
-	zombies   int // acknowledgements by a server that had been frozen with its guard
-	violation string
-	seen      map[uint64]struct{}
+	// unpromised are acknowledgements that waited for nobody.
+	unpromised int
+	zombies    int // acknowledgements by a server that had been frozen with its guard
+	violation  string
+	seen       map[uint64]struct{}
 }
 
 type commit struct {
@@ -89,7 +91,9 @@ func (s *sim) acknowledged(sv *server, at int) {
 	default:
 		s.violate("member %d acknowledges in %s after member %d did in epoch %s", sv.h.id, sv.reign, f.newestBy, f.newest)
 	}
-	if s.sync {
+	if s.sync && sv.sync.K == 0 {
+		f.unpromised++ // the mode `any` waits for as many as there are
+	} else if s.sync {
 		f.commits = append(f.commits, c)
 		if f.leader != nil && f.leader != sv && f.leaderOf.Compare(sv.reign.Epoch) > 0 {
 			s.mustHold(f.leader, c)

@@ -3,6 +3,8 @@ package explore
 import (
 	"fmt"
 	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/judge"
 )
 
 // fault is something that happens to one member and passes.
@@ -137,6 +139,21 @@ func (s *sim) cut(h *host, api, peers bool, d time.Duration) {
 	}
 	set(true)
 	s.after(d, nil, func() { set(false) })
+}
+
+// handOver lets the leader give the right away, as for the end of a pod.
+func (s *sim) handOver(named bool) {
+	k := s.leader().keeper
+	if k == nil || k.handover != nil || !k.loop.View().InForce(k.h.clock()) {
+		return
+	}
+	heir := ""
+	if sv := k.h.server; named && sv != nil {
+		if streams := sv.streaming(); len(streams) > 0 {
+			heir = memberOf(streams[0])
+		}
+	}
+	k.handover = &judge.Handover{Heir: heir, Reason: "asked for"}
 }
 
 // choices of one tick: none, or a fault of a member, short or long.

@@ -26,7 +26,11 @@ func (k *keeper) issue(g grant.Grant, fence bool) {
 		g.Deadline = v.Deadline
 	}
 	g.Holder, g.Format = k.h.me, grant.Format
-	k.write(g)
+	vote := epoch.Version{}
+	if st := k.h.control.state; st != nil && !k.s.broken.versionForgotten {
+		vote = st.Vote
+	}
+	k.write(g, k.last.Bound(vote).Upstream == nil && g.Bound(vote).Upstream != nil)
 }
 
 func (k *keeper) renewed(v lease.View) {
@@ -48,12 +52,12 @@ func (k *keeper) renewed(v lease.View) {
 	default:
 		return
 	}
-	k.write(g)
+	k.write(g, false)
 }
 
-func (k *keeper) write(g grant.Grant) {
-	if g.Role == k.last.Role && sameWord(g, k.last) && k.last.Seq != 0 {
-		if g.Deadline == k.last.Deadline && (g.Version == k.last.Version || k.s.broken.versionForgotten) {
+func (k *keeper) write(g grant.Grant, news bool) {
+	if !news && g.Role == k.last.Role && sameWord(g, k.last) && k.last.Seq != 0 {
+		if g.Deadline == k.last.Deadline {
 			return
 		}
 		g.Seq = k.last.Seq

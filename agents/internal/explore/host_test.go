@@ -49,14 +49,6 @@ func hostOf(member string) int {
 	return int(member[len(member)-1] - 'a')
 }
 
-func namesOf(hosts []int) []string {
-	var out []string
-	for _, h := range hosts {
-		out = append(out, memberOf(h))
-	}
-	return out
-}
-
 // clock is CLOCK_BOOTTIME of this boot.
 func (h *host) clock() boottime.Instant {
 	return h.base.Add(time.Duration(float64(h.s.now-h.from) * h.rate))
@@ -123,6 +115,7 @@ func newSim(c *chooser, synchronous bool, b broken) *sim {
 		LSN: 1, SystemID: systemID,
 	}
 	if synchronous {
+		s.demand = demands[c.pick(len(demands), 0.7)]
 		r.Sync = &record.Sync{K: 1, Members: []string{memberOf(1), memberOf(2)}}
 	}
 	past := wal{}.add(1, 0).add(1, 0)
@@ -170,7 +163,7 @@ func (s *sim) sight() {
 			fmt.Fprint(h, g.frozen, g.kind, g.fired, g.stopping, g.following.Upstream.Member, !m.volume.note.Vote.IsZero() && m.volume.note.Vote == r.Version(), m.volume.signal)
 		}
 		if sv := m.server; sv != nil {
-			fmt.Fprint(h, sv.alive, sv.frozen, sv.recovery, sv.receiver != nil, len(sv.sync))
+			fmt.Fprint(h, sv.alive, sv.frozen, sv.recovery, sv.receiver != nil, sv.sync.K, len(sv.sync.Members))
 		}
 	}
 	s.facts.seen[h.Sum64()] = struct{}{}

@@ -5,56 +5,9 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/guarding"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/quorum"
 	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
-
-// entry is one WAL record. Two entries of one sum have one past. A position is the number of entries before it.
-type entry struct {
-	line uint32
-	id   int // of a commit; 0: a promotion or a shutdown checkpoint
-	sum  uint64
-}
-
-type wal []entry
-
-func (w wal) sum() uint64 {
-	if len(w) == 0 {
-		return 0
-	}
-	return w[len(w)-1].sum
-}
-
-func (w wal) line() uint32 {
-	if len(w) == 0 {
-		return 1
-	}
-	return w[len(w)-1].line
-}
-
-func (w wal) add(line uint32, id int) wal {
-	h := w.sum()*1099511628211 ^ uint64(line)<<32 ^ uint64(id) ^ uint64(len(w))
-	return append(w, entry{line, id, h*0x9E3779B97F4A7C15 + 1})
-}
-
-// lines is the history of the timeline that w ends on.
-func (w wal) lines() []timeline.Line {
-	var out []timeline.Line
-	for i := 1; i < len(w); i++ {
-		if w[i].line != w[i-1].line {
-			out = append(out, timeline.Line{Timeline: w[i-1].line, End: lsn.LSN(i)})
-		}
-	}
-	return out
-}
-
-// shared is the length of the past that both have.
-func (w wal) shared(o wal) int {
-	n := min(len(w), len(o))
-	for n > 0 && w[n-1].sum != o[n-1].sum {
-		n--
-	}
-	return n
-}
 
 // server is a PostgreSQL server, as far as the protocol goes.
 type server struct {
@@ -71,8 +24,8 @@ type server struct {
 	promote  bool
 	reign    guarding.Reign // it writes, or is to write, in
 	waiting  []int          // commits that are not acknowledged, by position
-	// sync is synchronous_standby_names: one of these hosts. nil: a list that cannot be met.
-	sync []int
+	// sync is synchronous_standby_names.
+	sync quorum.Set
 	// queued: a client has sent something to a frozen server.
 	queued bool
 }
@@ -89,7 +42,7 @@ func (sv *server) s() *sim { return sv.h.s }
 
 // boot starts a server on the volume of h. How far it replays at first is chance.
 func boot(h *host, recovery bool, follows int) *server {
-	sv := &server{process: process{s: h.s, rate: h.rate}, h: h, recovery: recovery, follows: follows}
+	sv := &server{process: process{s: h.s, rate: h.rate}, h: h, recovery: recovery, follows: follows, sync: quorum.Nobody()}
 	h.pids++
 	sv.pid = h.pids
 	sv.start()
@@ -275,11 +228,13 @@ func (sv *server) acknowledge() {
 	}
 	still := sv.waiting[:0]
 	for _, at := range sv.waiting {
-		enough := !s.sync
-		for _, host := range sv.sync {
-			enough = enough || s.sync && sv.flushedBy(host) >= at
+		on := 0
+		for _, m := range sv.sync.Members {
+			if sv.flushedBy(hostOf(m)) >= at {
+				on++
+			}
 		}
-		if !enough {
+		if s.sync && on < sv.sync.K {
 			still = append(still, at)
 			continue
 		}
@@ -297,7 +252,7 @@ func (sv *server) open(line uint32, done func()) {
 	}
 	v.wal = v.wal.add(line, 0)
 	sv.replayed, sv.recovery, v.signal, v.clean = len(v.wal), false, false, false
-	sv.sync = nil
+	sv.sync = quorum.Nobody()
 	done()
 	s.opened(sv)
 	sv.push()

@@ -5,70 +5,95 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/quorum"
+	"github.com/pgspan/pgspan/agents/internal/record"
 )
 
-// setter keeps the synchronous set of a leader, in the order of SAFETY rule 11. It stands in for what keeper will do.
+// demands are the ways in which a release may be synchronous.
+var demands = []quorum.Facts{{Mode: quorum.Strict, Number: 1}, {Mode: quorum.Any, Number: 1}, {Mode: quorum.Strict, Number: 2}, {Mode: quorum.Any, Number: 2}}
+
+// setter does, for a leader, what package quorum decides about the server's list and the record's promise.
 type setter struct {
-	reign string
-	in    []int // what PostgreSQL was told
-	goal  []int // what is under way; nil: nothing
-	mark  int   // all of goal must have flushed up to here before the record is told
-	told  []int // what the record is told
-	asked bool
+	server  *server
+	reign   string
+	ordered quorum.Set
+	inForce bool
+	mark    int         // what a member must have flushed to have caught up
+	telling bool        // a promise was given to the lease loop and is not confirmed
+	told    *quorum.Set // that promise
+	seen    [members]time.Duration
 }
 
+func setOf(s *record.Sync) *quorum.Set {
+	if s == nil {
+		return nil
+	}
+	return &quorum.Set{K: s.K, Members: s.Members}
+}
+
+// manage takes one step.
 func (k *keeper) manage() {
-	sv, v := k.h.server, k.loop.View()
-	st := k.h.control.state
+	sv, v, st := k.h.server, k.loop.View(), k.h.control.state
 	if !k.s.sync || !v.InForce(k.h.clock()) || sv == nil || !sv.writable() || sv.frozen || st == nil || st.Server != grant.Writable {
 		return
 	}
 	t := &k.setter
-	if name := v.Record.Reign + string(rune('0'+sv.pid)); t.reign != name {
-		*t = setter{reign: name} // a new reign, or a new life of the server: it is started with a list that cannot be met
-	}
-	var recorded []int
-	if v.Record.Sync != nil {
-		for _, m := range v.Record.Sync.Members {
-			recorded = append(recorded, hostOf(m))
+	if t.server != sv || t.reign != v.Record.Reign { // every life of a server begins with a list that cannot be met
+		*t = setter{server: sv, reign: v.Record.Reign, ordered: quorum.Nobody()}
+		for i := range t.seen {
+			t.seen[i] = k.s.now
 		}
+		k.order(quorum.Nobody())
+		return
 	}
+	f := k.s.demand
+	f.Leader, f.Record, f.Ordered, f.InForce, f.Members = k.h.me.Member, setOf(v.Record.Sync), t.ordered, t.inForce, map[string]quorum.Member{}
+	if t.telling && t.told != nil && f.Record != nil && f.Record.Equal(*t.told) {
+		t.telling = false
+	}
+	f.Pending = t.telling
 	streams := sv.streaming()
+	for _, h := range k.s.hosts {
+		if h == k.h {
+			continue
+		}
+		m := quorum.Member{Streams: slices.Contains(streams, h.id), CaughtUp: sv.flushedBy(h.id) >= t.mark}
+		if m.Streams {
+			t.seen[h.id] = k.s.now
+		}
+		m.Away = k.s.now - t.seen[h.id]
+		f.Members[memberOf(h.id)] = m
+	}
+	step := quorum.Next(f)
+	if k.s.broken.weakerFirst && f.Record != nil && !f.Pending {
+		unpromised := f
+		unpromised.Record = &quorum.Set{}
+		if s := quorum.Next(unpromised); s.Order != nil {
+			step = s
+		}
+	}
 	switch {
-	case len(streams) == 0:
-		return
-	case t.goal == nil && slices.Equal(streams, recorded) && slices.Equal(streams, t.in):
-		return
-	case t.goal == nil || !slices.Equal(t.goal, streams):
-		// Stronger first: only who is in both acknowledges while the change is under way.
-		var both []int
-		for _, h := range t.in {
-			if slices.Contains(streams, h) {
-				both = append(both, h)
-			}
-		}
-		if k.s.broken.weakerFirst {
-			both = streams
-		}
-		t.goal, t.told, t.in, t.asked = streams, nil, both, false
-		k.s.after(10*time.Millisecond, &sv.process, func() {
-			sv.sync = both
-			mark := len(k.h.volume.wal)
-			k.s.after(5*time.Millisecond, &k.process, func() { t.mark, t.asked = mark, true })
-		})
-	case !t.asked:
-	case t.told == nil:
-		for _, h := range t.goal {
-			if sv.flushedBy(h) < t.mark && !k.s.broken.addedTooEarly {
-				return
-			}
-		}
-		t.told = t.goal
+	case step.Order != nil:
+		k.s.note("member %d orders %s; promised %v; %s", k.h.id, step.Order, f.Record, step.Reason)
+		k.order(*step.Order)
+	case step.Write:
+		k.s.note("member %d promises %v; ordered %s, promised %v; %s", k.h.id, step.Record, f.Ordered, f.Record, step.Reason)
+		t.telling, t.told = true, step.Record
 		k.tell(v.Record.Epoch)
 		k.nudge()
-	case slices.Equal(recorded, t.told):
-		goal := t.goal
-		t.in, t.goal = goal, nil
-		k.s.after(10*time.Millisecond, &sv.process, func() { sv.sync = goal })
 	}
+}
+
+// order gives the server another list. It is in force when every process of the server goes by it.
+func (k *keeper) order(list quorum.Set) {
+	t, sv := &k.setter, k.h.server
+	t.ordered, t.inForce = list, false
+	k.s.after(10*time.Millisecond, &sv.process, func() {
+		sv.sync = list
+		k.s.after(5*time.Millisecond, &k.process, func() {
+			if t.server == sv && t.ordered.Equal(list) {
+				t.inForce, t.mark = true, len(k.h.volume.wal)
+			}
+		})
+	})
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/quorum"
 )
 
 // moment is true time, which nobody in the model can read.
@@ -21,6 +23,7 @@ type sim struct {
 	seq    int
 	broken broken
 	sync   bool
+	demand quorum.Facts // in synchronous mode: what is asked for
 	store  store
 	net    network
 	hosts  []*host
