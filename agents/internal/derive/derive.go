@@ -138,8 +138,11 @@ func input(pod podenv.Pod, in Input, size int64) pgconf.Input {
 			c.Floor = in.Control.Limits
 		}
 	}
-	if g := in.Grant; g != nil && g.Role == grant.Replica {
-		c.From, c.Slot, c.SyncName = g.Upstream, g.Slot, g.SyncName
+	if g := in.Grant; g != nil {
+		c.Sync = g.Sync
+		if g.Role == grant.Replica {
+			c.From, c.Slot, c.SyncName = g.Upstream, g.Slot, g.SyncName
+		}
 	}
 	return c
 }

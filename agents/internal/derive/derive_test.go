@@ -82,7 +82,7 @@ func file(t *testing.T, p podenv.Pod, name string) string {
 func TestEqualSourcesChangeNothing(t *testing.T) {
 	p := pod(t)
 	first := derived(t, p, replica())
-	if len(first.Changed) != 4 || !first.KeysChanged || len(first.Keys.Certificates) == 0 {
+	if len(first.Changed) != 5 || !first.KeysChanged || len(first.Keys.Certificates) == 0 {
 		t.Errorf("first time: %+v", first)
 	}
 	again := derived(t, p, replica())

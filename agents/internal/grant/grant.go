@@ -82,6 +82,9 @@ type Grant struct {
 	// Slot is this member's physical replication slot on Upstream; SyncName its application_name. Clones use neither (SAFETY D7).
 	Slot     string `json:"slot,omitempty"`
 	SyncName string `json:"syncName,omitempty"`
+	// Sync says whom commits wait for while this server leads. Nil: nothing is said; where the settings ask for synchronous mode, nobody can
+	// acknowledge then.
+	Sync *Sync `json:"sync,omitempty"`
 	// MayClone allows an empty volume to be filled by a base backup from Upstream.
 	MayClone bool `json:"mayClone,omitempty"`
 	// MayRewind allows a member that has diverged to be brought back by pg_rewind, giving up at most MaxDiscard bytes of WAL past the

@@ -33,11 +33,18 @@ const (
 type Following struct {
 	Upstream       grant.Upstream // zero: nobody
 	Slot, SyncName string
+	Waits          string // whom commits wait for
 }
+
+// unsaid is whom commits wait for when the grant does not say.
+const unsaid = "as the settings say"
 
 // FollowingOf is what a standby is to be configured for under g.
 func FollowingOf(g grant.Grant) Following {
-	f := Following{Slot: g.Slot, SyncName: g.SyncName}
+	f := Following{Slot: g.Slot, SyncName: g.SyncName, Waits: unsaid}
+	if g.Sync != nil {
+		f.Waits = g.Sync.Names()
+	}
 	if g.Upstream != nil {
 		f.Upstream = *g.Upstream
 	}
@@ -140,6 +147,8 @@ func nextStandby(f Facts, g grant.Grant) (Action, string) {
 	}
 	left := g.Deadline.Sub(f.Now)
 	switch {
+	case g.Sync != nil && g.Sync.K > 0 && FollowingOf(g).Waits != f.Following.Waits:
+		return Follow, g.Reason // it must not acknowledge a commit by a weaker list in its first moment (SAFETY rule 11)
 	case left <= 0:
 		return Stay, fmt.Sprintf("is not promoted: the grant to be primary (%s) has run out", ReignOf(g))
 	case g.SystemID != "" && f.SystemID != "" && g.SystemID != f.SystemID:
@@ -158,6 +167,8 @@ func nextStandby(f Facts, g grant.Grant) (Action, string) {
 // nextPrimary is for a server that writes or was told to. That its grant has run out is not its business: the fence sees to that.
 func nextPrimary(f Facts, g grant.Grant) (Action, string) {
 	switch {
+	case g.Role == grant.Primary && ReignOf(g) == f.Reign && f.Server == grant.Writable && g.Sync != nil && FollowingOf(g).Waits != f.Following.Waits:
+		return Follow, g.Reason
 	case g.Role == grant.Primary && ReignOf(g) == f.Reign:
 		return Stay, ""
 	case g.Role == grant.Primary && g.Epoch.Compare(f.Reign.Epoch) < 0:

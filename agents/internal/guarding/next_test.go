@@ -29,6 +29,12 @@ func toReplica(of *grant.Upstream) *grant.Grant {
 	return &grant.Grant{Role: grant.Replica, Upstream: of, Slot: "s", SyncName: "n", Reason: "follows"}
 }
 
+// waiting is a grant that says whom commits wait for.
+func waiting(g *grant.Grant, s grant.Sync) *grant.Grant {
+	g.Sync = &s
+	return g
+}
+
 func to(r grant.Role) *grant.Grant { return &grant.Grant{Role: r, Reason: "keeper says so"} }
 
 func down(g *grant.Grant) Facts { return Facts{Server: grant.Down, Grant: g} }
@@ -104,7 +110,15 @@ func TestNext(t *testing.T) {
 		{"standby_promoted_by_hand_without_a_grant_is_killed", with(standby(nil), func(f *Facts) { f.Signal = false }), Fence, "somebody else"},
 		{"standby_promoted_by_hand_is_not_legalised_by_a_grant", with(standby(toPrimary(third, fresh)), func(f *Facts) { f.Signal = false }), Fence, ""},
 
+		{"standby_takes_the_list_that_nobody_can_meet_before_it_is_promoted", standby(waiting(toPrimary(third, fresh), grant.Sync{K: 1})), Follow, ""},
+		{"standby_that_has_it_is_promoted", with(standby(waiting(toPrimary(third, fresh), grant.Sync{K: 1})), func(f *Facts) { f.Following.Waits = grant.Sync{K: 1}.Names() }), Promote, ""},
+		{"asynchronous_standby_is_promoted_at_once", standby(waiting(toPrimary(third, fresh), grant.Sync{})), Promote, ""},
+		{"standby_of_synchronous_mode_takes_the_list", standby(waiting(toReplica(&leo), grant.Sync{K: 1})), Follow, ""},
+
 		// A primary, or one that was told to become it.
+		{"primary_that_waits_for_another_set_follows", writable(waiting(toPrimary(third, fresh), grant.Sync{K: 1, Members: []string{"b"}})), Follow, ""},
+		{"primary_that_waits_for_this_set_goes_on", with(writable(waiting(toPrimary(third, fresh), grant.Sync{K: 1, Members: []string{"b"}})), func(f *Facts) { f.Following.Waits = `ANY 1 ("pgspan_b")` }), Stay, ""},
+		{"promotion_comes_before_the_list", promoting(waiting(toPrimary(third, fresh), grant.Sync{K: 1, Members: []string{"b"}})), Stay, ""},
 		{"primary_goes_on", writable(toPrimary(third, fresh)), Stay, ""},
 		{"primary_whose_grant_ended_is_left_to_the_fence", writable(toPrimary(third, -time.Second)), Stay, ""},
 		{"primary_without_a_grant_is_left_to_the_fence", writable(nil), Stay, "no grant"},

@@ -127,7 +127,7 @@ func elect(f Facts) (bool, string) {
 			silent = append(silent, m.Pod)
 		}
 	}
-	if r.Sync != nil && r.Sync.K > 0 {
+	if r.Sync != nil { // with K 0 only the leader has all that was acknowledged
 		return electSynchronous(f, heard)
 	}
 	return electAsynchronous(f, heard, silent)

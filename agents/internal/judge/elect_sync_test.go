@@ -56,7 +56,7 @@ func TestSynchronousElection(t *testing.T) {
 
 		"set_smaller_than_k_proves_nothing": elected(all(of(2, "pvc-b"), deaf, free(time.Hour)), waits("must be heard")),
 		"empty_set_proves_nothing":          elected(all(of(1), free(time.Hour)), waits("must be heard")),
-		"k_of_0_is_asynchronous":            elected(all(of(0, "pvc-b"), deaf, free(electionWait)), leads(4)),
+		"k_of_0_only_the_leader_knows":      elected(all(of(0), free(time.Hour)), waits("must be heard")),
 	})
 }
 

@@ -35,6 +35,9 @@ type Facts struct {
 	Local    Local
 	Others   Others
 	Election Election
+	// Synchronous: the settings ask for synchronous mode. Sync is whom commits of this reign wait for, as was last decided; nil: nothing was.
+	Synchronous bool
+	Sync        *grant.Sync
 	// Handover: this member leads and is to give the right to Heir, by its own wish; nil: it is not.
 	Handover *Handover
 }

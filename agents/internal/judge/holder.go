@@ -61,6 +61,7 @@ func reigning(f Facts, v grant.Volume) Verdict {
 	reason := fmt.Sprintf("holds the record of epoch %s", r.Epoch)
 	g := grant.Grant{
 		Role: grant.Primary, Reason: reason, Epoch: r.Epoch, Reign: r.Reign, Timeline: r.Timeline, SystemID: r.SystemID,
+		Sync:      f.waits(),
 		Bootstrap: r.Bootstrap != nil && r.Bootstrap.Member == f.Me.Member && r.SystemID == "",
 	}
 	if f.Handover != nil && f.Store.InForce {

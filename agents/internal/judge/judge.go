@@ -103,12 +103,32 @@ func keepOrWait(previous *grant.Grant, why string) Verdict {
 
 // replica is a grant to stream from up, or from nobody.
 func replica(f Facts, up *grant.Upstream, reason string) Verdict {
-	g := grant.Grant{Role: grant.Replica, Reason: reason, Upstream: up}
+	g := grant.Grant{Role: grant.Replica, Reason: reason, Upstream: up, Sync: f.held()}
 	if f.Store.Known == Present {
 		r := f.Store.Record
 		g.Epoch, g.Reign, g.SystemID, g.Version = r.Epoch, r.Reign, r.SystemID, r.Version()
 	}
 	return Verdict{Grant: g, Reason: reason}
+}
+
+// held is what a server is told that does not lead: in synchronous mode it must not acknowledge anything from the moment that it is promoted
+// until its keeper has said whom commits wait for (rule 11).
+func (f Facts) held() *grant.Sync {
+	if f.Synchronous || f.Store.Known == Present && f.Store.Record.Sync != nil {
+		return &grant.Sync{K: 1}
+	}
+	return nil
+}
+
+// waits is what a server is told that leads.
+func (f Facts) waits() *grant.Sync {
+	if f.Sync != nil {
+		return f.Sync
+	}
+	if held := f.held(); held != nil {
+		return held
+	}
+	return &grant.Sync{}
 }
 
 // volume returns what is on the volume; ok is false while nobody has looked in this life of the pod.
@@ -245,16 +265,8 @@ func lostSentence(f Facts) string {
 		f.Lease, r.SystemID, r.Epoch, f.Namespace, f.Lease)
 }
 
-// SlotName is the replication slot of a member on its upstream, and its application_name there. PostgreSQL allows lower-case letters,
-// digits and underscores.
-func SlotName(member string) string {
-	return "pgspan_" + strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return '_'
-	}, strings.ToLower(member))
-}
+// SlotName is the replication slot of a member on its upstream, and its application_name there.
+func SlotName(member string) string { return grant.SlotName(member) }
 
 // checkpoint is the position of the volume's last checkpoint; ok is false if it is unknown.
 func checkpoint(v grant.Volume) (lsn.LSN, bool) {

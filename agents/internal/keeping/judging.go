@@ -115,6 +115,9 @@ func (k *Keeper) facts() judge.Facts {
 	limits := k.settings.Failover
 	f.Election = judge.Election{For: since(k.votingSince, now), Wait: limits.Wait(), MaxLag: limits.MaxLag(), MaxDiscard: limits.MaxDiscard(), Peers: n.heard}
 	f.Local.Standing, f.Local.Replayed, f.Handover = k.standing(), n.replayed(now), n.handover
+	if f.Synchronous = n.mode.On(); v.Mine {
+		f.Sync = grantOf(k.waitsFor(n, v))
+	}
 	f.Local.Previous, f.Local.PreviousInForce = k.issuer.previous(), k.issuer.inForce()
 	if n.state != nil {
 		f.Local.State, f.Local.Stale = n.state, now.Sub(n.state.Beat) > stateAge

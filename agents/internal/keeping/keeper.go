@@ -79,7 +79,7 @@ type Keeper struct {
 	mu    sync.Mutex
 	known known
 
-	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake wake
+	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake, syncWake wake
 }
 
 // New reads what does not change and adopts what an earlier process left.
@@ -96,10 +96,11 @@ func New(o Options) (*Keeper, error) {
 		o: o, log: o.Log, settings: s, boot: boot, memberList: members.List{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
 		where:     pg.Where{SocketDir: o.Socket, Port: s.Port},
 		events:    publish.NewEvents(o.Pod, o.PodUID, o.Log),
-		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(),
+		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(),
 	}
 	k.peers = peers.NewClient(peers.ClientOptions{TLSDir: o.TLS, Log: o.Log})
 	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Nudge: k.Nudged, Order: k.Order, Status: k.SiteStatus, Log: o.Log})
+	k.known.mode = s.Synchronous
 	me := grant.Incarnation{Pod: o.PodUID, Boot: boot}
 	state, err := grant.ReadState(o.Control)
 	if err != nil && !errors.Is(err, grant.ErrNone) {
@@ -135,6 +136,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	run("judge", k.judgeEvery, k.judgeWake, k.judgeOnce)
 	run("elect", k.electEvery, k.electWake, k.electing())
 	run("hand over", always(500*time.Millisecond), k.handWake, k.handing())
+	run("synchronous", k.syncEvery, k.syncWake, k.synchronous())
 	run("publish", always(5*time.Second), k.publishWake, k.publisher())
 	run("accounts", always(5*time.Second), nil, k.accounts())
 	run("volumes", always(volumesEvery), nil, k.growVolumes())

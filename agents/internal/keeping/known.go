@@ -1,6 +1,7 @@
 package keeping
 
 import (
+	"reflect"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
@@ -13,6 +14,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/observed"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/record"
+	"github.com/pgspan/pgspan/agents/internal/settings"
 	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
@@ -49,6 +51,12 @@ type known struct {
 	lifted     string      // id of the pause that a person has ended
 	published  epoch.Epoch // for which the Service for writing was seen to lead here
 
+	mode    settings.Synchronous // as the settings say now
+	modeAt  int64
+	waiting waiting
+	sync    *observed.Sync // what the leader knows of its synchronous set; nil: nothing is kept
+	covered life           // the server whose first WAL the synchronous members have
+
 	verdict  judge.Verdict
 	lastView viewKey
 	news     news
@@ -75,6 +83,13 @@ type news struct {
 	members    []record.Member
 	statements int
 	done       bool // the database is made: the claim goes
+	sync       *record.Sync
+	syncTold   bool // sync is to be in the record, nil too
+}
+
+// syncPending reports whether the record does not say yet what it was last told about the synchronous set.
+func (n news) syncPending(r record.Record) bool {
+	return n.syncTold && n.epoch == r.Epoch && !reflect.DeepEqual(promised(record.Record{Sync: n.sync}), promised(r))
 }
 
 // apply is called by the lease loop on each renewal.
@@ -93,6 +108,9 @@ func (n news) apply(r *record.Record) {
 	}
 	if n.members != nil {
 		r.Members = n.members
+	}
+	if n.syncTold {
+		r.Sync = n.sync
 	}
 	switch {
 	case r.Bootstrap == nil:
@@ -167,6 +185,7 @@ func (k *Keeper) Snapshot() observed.Snapshot {
 		return s
 	}
 	s.Timeline = s.Server.Timeline
+	s.Sync = n.sync
 	s.Senders, s.Slots, s.Figures, s.WALPerSecond = n.senders, n.slots, n.figures, n.walRate
 	var leader *lsn.LSN
 	if v.Known == lease.Present && !v.Mine && v.Record.LSN != 0 && now.Sub(v.Answered) <= recordAge {

@@ -32,9 +32,13 @@ func (k *Keeper) publisher() func(context.Context) error {
 			last = r
 		}
 		var problems []error
-		if s.Role() == observed.Primary {
+		switch v := k.view(); {
+		case !v.InForce(boottime.Now()):
+		case !k.covered(n, v) && k.systemID(n) != "":
+			problems = append(problems, k.lead(ctx, p, n, true))
+		case s.Role() == observed.Primary && k.covered(n, v):
 			// First of all: clients wait for this one.
-			problems = append(problems, k.lead(ctx, p, n))
+			problems = append(problems, k.lead(ctx, p, n, false))
 			problems = append(problems, k.strip(ctx, n.pods))
 		}
 		key := fmt.Sprint(s.Role(), s.Leader, n.state != nil && n.state.Volume != nil, k.systemID(n), s.Epoch, s.Timeline)
@@ -53,8 +57,8 @@ func (k *Keeper) publisher() func(context.Context) error {
 	}
 }
 
-// lead makes the Service for writing lead here.
-func (k *Keeper) lead(ctx context.Context, p *publish.Publisher, n known) error {
+// lead makes the Service for writing lead here; held: makes it lead nowhere for now.
+func (k *Keeper) lead(ctx context.Context, p *publish.Publisher, n known, held bool) error {
 	v := k.view()
 	addresses := []string{k.o.PodIP}
 	for _, pod := range n.pods {
@@ -64,7 +68,7 @@ func (k *Keeper) lead(ctx context.Context, p *publish.Publisher, n known) error 
 	}
 	w := publish.Writer{
 		Pod: k.o.Pod, PodUID: k.o.PodUID, Node: k.o.Node, Addresses: addresses, Port: k.settings.Port,
-		SystemID: k.systemID(n), Epoch: v.Record.Epoch,
+		SystemID: k.systemID(n), Epoch: v.Record.Epoch, Held: held,
 	}
 	err := p.Lead(ctx, w, func() bool { return leads(k.view(), w, boottime.Now()) })
 	if err == nil {

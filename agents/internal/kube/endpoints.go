@@ -164,6 +164,10 @@ func (s Slice) object() raw {
 		ports = append(ports, raw{"name": p.Name, "port": p.Target, "protocol": "TCP"})
 	}
 	o["ports"] = ports
+	o["endpoints"] = []raw{}
+	if s.Address == "" {
+		return o // the holder's word, too: nobody is to be written to for now
+	}
 	// ready is what keeper says, whatever probes think: only the holder's word counts (SAFETY rule 18).
 	e := raw{
 		"addresses":  []string{s.Address},

@@ -47,6 +47,9 @@ var (
 	linkUp       = desc("replication_link_up", "Whether the standby streams from its upstream and has heard it lately.")
 	standbyBytes = desc("standby_lag_bytes", "Bytes of WAL that a connected standby has not flushed or replayed, as this server sees it.", "standby", "kind")
 	standbySync  = desc("standby_streaming", "1 for each connected standby that streams.", "standby", "sync_state")
+	syncNeeded   = desc("synchronous_needed", "How many members must have a commit on disk before it is acknowledged; no sample in asynchronous mode.", "mode")
+	syncSize     = desc("synchronous_set_size", "How many members can acknowledge a commit.", "mode")
+	syncState    = desc("synchronous_state", "1 for the state: settled, changing (the set of the server and that of the record differ for now), blocked (nobody can acknowledge a commit).", "state")
 	slotActive   = desc("slot_active", "Whether the replication slot is in use.", "slot", "type")
 	slotRetained = desc("slot_retained_bytes", "WAL held back by the slot.", "slot", "type")
 	slotSafe     = desc("slot_safe_bytes", "WAL that may be written before the slot loses what it needs.", "slot", "type")
@@ -143,8 +146,25 @@ func (out emitter) server(s observed.Snapshot) {
 		out.gauge(connections, float64(f.Connections))
 		out.gauge(maxConns, float64(f.MaxConnections))
 	}
+	out.synchronous(s.Sync)
 	out.standbys(s)
 	out.slots(s)
+}
+
+func (out emitter) synchronous(s *observed.Sync) {
+	if s == nil {
+		return
+	}
+	out.gauge(syncNeeded, float64(s.K), s.Mode)
+	out.gauge(syncSize, float64(s.Size), s.Mode)
+	state := "settled"
+	switch {
+	case !s.Met:
+		state = "blocked"
+	case !s.InForce || !s.Recorded:
+		state = "changing"
+	}
+	out.gauge(syncState, 1, state)
 }
 
 func (out emitter) standbys(s observed.Snapshot) {

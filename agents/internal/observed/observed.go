@@ -38,6 +38,9 @@ type Snapshot struct {
 	Figures *pg.Figures
 	Lag     Lag
 
+	// Sync is the leader's synchronous set; nil: this member keeps none.
+	Sync *Sync
+
 	Phase        string // guard's
 	KilledAll    bool
 	StopSeconds  float64
@@ -51,6 +54,17 @@ type Snapshot struct {
 	Certificates map[string]float64
 	// Loops counts panics and errors, and times the last turn, by name.
 	Loops map[string]Loop
+}
+
+// Sync is whom commits wait for.
+type Sync struct {
+	Mode string
+	// K of Size members are waited for. Met: that many are there to be named; otherwise nothing is acknowledged.
+	K, Size int
+	Met     bool
+	// InForce: the server goes by it in all its processes. Recorded: the record promises the same.
+	InForce, Recorded bool
+	Reason            string
 }
 
 // Loop is one of keeper's own loops.

@@ -7,7 +7,6 @@ import (
 
 // CleanAuto takes from the text of postgresql.auto.conf what ALTER SYSTEM, or another tool before us, has set against the layers here:
 // a stale primary_conninfo in it would win over the grant's. It returns the text without those lines and the names removed, sorted.
-// synchronous_standby_names stays: it is the leader's own, and must not be empty at a promotion (SAFETY rule 11).
 func CleanAuto(text string, in Input) (clean string, removed []string) {
 	fixed := fixedSettings(in)
 	var b strings.Builder
@@ -15,7 +14,7 @@ func CleanAuto(text string, in Input) (clean string, removed []string) {
 		name := strings.ToLower(autoName(line))
 		_, ours := fixed[name]
 		_, theirs := elsewhere[name]
-		if (ours || theirs) && name != "synchronous_standby_names" && name != "shared_preload_libraries" {
+		if (ours || theirs) && name != "shared_preload_libraries" {
 			removed = append(removed, name)
 			continue
 		}

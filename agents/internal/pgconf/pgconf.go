@@ -24,6 +24,7 @@ const (
 	HBA      = "pg_hba.conf"
 	Ident    = "pg_ident.conf"
 	Upstream = "upstream.conf" // included by Main: whom a standby streams from
+	Waits    = "waits.conf"    // included by Main: whom commits wait for
 )
 
 // Input is all that the configuration depends on.
@@ -46,6 +47,8 @@ type Input struct {
 	From *grant.Upstream
 	// Slot and SyncName are this member's on From.
 	Slot, SyncName string
+	// Sync is whom commits wait for; nil: nobody has said.
+	Sync *grant.Sync
 }
 
 // Output is a rendered configuration.
@@ -82,6 +85,7 @@ func Render(in Input) (out Output, problems []string) {
 			HBA:      hba,
 			Ident:    ident,
 			Upstream: renderUpstream(in),
+			Waits:    renderWaits(in),
 		},
 		CommandLine: commandLine(in, fixed),
 		Notes:       notes,
@@ -98,6 +102,7 @@ func renderMain(conf map[string]string) []byte {
 		fmt.Fprintf(&b, "%s = %s\n", name, Quote(conf[name]))
 	}
 	fmt.Fprintf(&b, "include %s\n", Quote(Upstream))
+	fmt.Fprintf(&b, "include %s\n", Quote(Waits))
 	return []byte(b.String())
 }
 

@@ -216,10 +216,10 @@ func TestUpstreamIsOneServerOrNobody(t *testing.T) {
 func TestStaleSettingsOfAlterSystemAreRemoved(t *testing.T) {
 	text := "# Do not edit\nwork_mem = '4MB'\nprimary_conninfo = 'host=old'\nFsync='off'\nrestore_command\t= 'x'\nsynchronous_standby_names = 'ANY 1 (a)'\nprimary_conninfo = 'host=older'\n"
 	clean, removed := CleanAuto(text, input())
-	if want := "# Do not edit\nwork_mem = '4MB'\nsynchronous_standby_names = 'ANY 1 (a)'\n"; clean != want {
+	if want := "# Do not edit\nwork_mem = '4MB'\n"; clean != want {
 		t.Errorf("got %q, want %q", clean, want)
 	}
-	if got := strings.Join(removed, " "); got != "fsync primary_conninfo restore_command" {
+	if got := strings.Join(removed, " "); got != "fsync primary_conninfo restore_command synchronous_standby_names" {
 		t.Errorf("removed: %s", got)
 	}
 }
@@ -277,5 +277,35 @@ func TestEveryDefaultIsKnownToEveryMajor(t *testing.T) {
 				t.Errorf("PostgreSQL %d: %s is %q %v, want %s", major, name, got, err, want)
 			}
 		}
+	}
+}
+
+// SAFETY rule 11: a server of synchronous mode acknowledges nothing until it was told by whose word.
+func TestWhomCommitsWaitFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		mode string
+		said *grant.Sync
+		want string
+	}{
+		"asynchronous":                          {"", nil, "''"},
+		"off":                                   {"off", nil, "''"},
+		"nobody_has_said_so_in_any_mode":        {"any", nil, "'ANY 1 (pgspan_nobody)'"},
+		"nobody_has_said_so_in_strict_mode":     {"strict", nil, "'ANY 1 (pgspan_nobody)'"},
+		"the_grant_counts_and_not_the_settings": {"any", &grant.Sync{}, "''"},
+		"turned_off_and_not_told_yet":           {"", &grant.Sync{K: 1, Members: []string{"b"}}, `'ANY 1 ("pgspan_b")'`},
+		"told":                                  {"any", &grant.Sync{K: 2, Members: []string{"0a-B", "c"}}, `'ANY 2 ("pgspan_0a_b", "pgspan_c")'`},
+		"too_few_is_nobody":                     {"any", &grant.Sync{K: 2, Members: []string{"b"}}, "'ANY 1 (pgspan_nobody)'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := input()
+			in.Settings.Synchronous.Mode, in.Sync = c.mode, c.said
+			out, problems := Render(in)
+			if len(problems) > 0 {
+				t.Fatal(problems)
+			}
+			if got, want := string(out.Files[Waits]), "synchronous_standby_names = "+c.want+"\n"; !strings.HasSuffix(got, want) {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
 	}
 }

@@ -41,6 +41,8 @@ type Writer struct {
 	Port              int
 	SystemID          string
 	Epoch             epoch.Epoch
+	// Held: this pod leads, and nobody is to be sent to it yet (SAFETY D14).
+	Held bool
 }
 
 // SliceName is the EndpointSlice of a Service for one address family. The family of a slice cannot change, so each has its own name.
@@ -65,6 +67,9 @@ func Slices(service kube.Service, w Writer, labels map[string]string) []kube.Sli
 				Annotations: map[string]string{AnnotationEpoch: w.Epoch.String(), AnnotationSystemID: w.SystemID},
 			},
 			Family: family, Service: service.Object, Address: w.Addresses[i], Node: w.Node, Pod: w.Pod, PodUID: w.PodUID,
+		}
+		if w.Held {
+			s.Address, s.Node, s.Pod, s.PodUID = "", "", "", ""
 		}
 		for _, p := range service.Ports {
 			if p.Target == 0 { // named: there is one port that a Service for writing can mean

@@ -81,6 +81,24 @@ func TestLateWriteOfAnOlderEpochIsRefused(t *testing.T) {
 	}
 }
 
+func TestHeldWriterTakesTheServiceAwayAndGetsItBack(t *testing.T) {
+	open := writer()
+	held := open
+	held.Held = true
+	is, want := Slices(service(kube.IPv4), open, nil)[0], Slices(service(kube.IPv4), held, nil)[0]
+	if want.Address != "" || want.PodUID != "" {
+		t.Errorf("held: got %+v", want)
+	}
+	for name, c := range map[string]struct {
+		is, want kube.Slice
+		change   Change
+	}{"held_back": {is, want, Replace}, "stays_held_back": {want, want, Leave}, "opened_again": {want, is, Replace}} {
+		if got, reason := Compare(c.is, c.want); got != c.change {
+			t.Errorf("%s: got %d (%s), want %d", name, got, reason, c.change)
+		}
+	}
+}
+
 func TestNothingIsPublishedOfAnUnknownDatabase(t *testing.T) {
 	is := Slices(service(kube.IPv4), writer(), nil)[0]
 	w := writer()

@@ -51,7 +51,7 @@ type Record struct {
 	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 	// Members are all who may ever lead. Only the holder changes the list.
 	Members []Member `json:"members,omitempty"`
-	// Sync is the synchronous set. This release neither sets nor uses it, and keeps what it finds.
+	// Sync is the promise of synchronous mode; nil: none is made, and elections go by what may be lost.
 	Sync *Sync `json:"sync,omitempty"`
 	// Intents are the last things that people asked of the leader, the newest last; at most one of them is open.
 	Intents []Intent `json:"intents,omitempty"`
@@ -83,7 +83,8 @@ type Member struct {
 	unknown extras
 }
 
-// Sync means: every acknowledged commit of this epoch is on the leader and on at least K of Members (SAFETY rule 11).
+// Sync means: every acknowledged commit is on the leader and on at least K of Members (SAFETY rule 11). With K 0 only the leader is known to
+// have all of them, so nobody can follow it unless it is heard.
 type Sync struct {
 	K       int      `json:"k"`
 	Members []string `json:"members"`

@@ -38,6 +38,8 @@ type Settings struct {
 	VolumeSize string `json:"volumeSize,omitempty"`
 	// Failover limits what members do by themselves when the leader is gone.
 	Failover Failover `json:"failover"`
+	// Synchronous says whether commits wait for other members.
+	Synchronous Synchronous `json:"synchronous,omitzero"`
 }
 
 // Failover limits elections and what follows from them. Zero values stand for the defaults.
@@ -154,6 +156,9 @@ func Parse(b []byte) (Settings, error) {
 	}
 	if s.Failover.MaxLag() < 0 || s.Failover.MaxDiscard() < 0 {
 		return Settings{}, fmt.Errorf("%w: failover.maxLagOnFailover and failover.maxAutoDiscard are bytes, 0 or more", ErrWrong)
+	}
+	if err := s.Synchronous.validate(); err != nil {
+		return Settings{}, fmt.Errorf("%w: %w", ErrWrong, err)
 	}
 	if s.ClusterDomain == "" {
 		s.ClusterDomain = "cluster.local"

@@ -1,0 +1,242 @@
+package keeping
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/lease"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/observed"
+	"github.com/pgspan/pgspan/agents/internal/pg"
+	"github.com/pgspan/pgspan/agents/internal/quorum"
+	"github.com/pgspan/pgspan/agents/internal/record"
+	"github.com/pgspan/pgspan/agents/internal/settings"
+)
+
+// settle is how long the server must have answered by a new list, without interruption, before it counts as in force. This session and the
+// walsenders are told in one go by the postmaster; a walsender that was told finishes at most what it was doing.
+const settle = time.Second
+
+// waiting is whom commits of a reign wait for, as it was last decided. The zero value is of no reign.
+type waiting struct {
+	epoch epoch.Epoch
+	reign string
+	set   quorum.Set
+}
+
+// waitsFor is what the server has last been told about whom commits wait for in the present reign.
+func (k *Keeper) waitsFor(n known, v lease.View) quorum.Set {
+	r := v.Record
+	if w := n.waiting; w.epoch == r.Epoch && w.reign == r.Reign && !r.Epoch.IsZero() {
+		return w.set
+	}
+	// An earlier process of this incarnation may have said it (SAFETY D39).
+	if g := k.issuer.previous(); g != nil && g.Role == grant.Primary && g.Epoch == r.Epoch && g.Reign == r.Reign && g.Sync != nil {
+		return setOf(*g.Sync)
+	}
+	if r.Sync != nil || n.mode.On() {
+		return quorum.Nobody()
+	}
+	return quorum.Set{}
+}
+
+func setOf(s grant.Sync) quorum.Set { return quorum.Set{K: s.K, Members: s.Members} }
+
+func grantOf(s quorum.Set) *grant.Sync { return &grant.Sync{K: s.K, Members: s.Members} }
+
+// promised is the record's promise.
+func promised(r record.Record) *quorum.Set {
+	if r.Sync == nil {
+		return nil
+	}
+	return &quorum.Set{K: r.Sync.K, Members: slices.Sorted(slices.Values(r.Sync.Members))}
+}
+
+// synchronous keeps, on the leader, whom commits wait for and what the record promises about it.
+func (k *Keeper) synchronous() func(context.Context) error {
+	o := pg.NewObserver(k.where)
+	var p syncing
+	said := ""
+	return func(ctx context.Context) error {
+		k.readMode()
+		n, v, now := k.look(), k.view(), boottime.Now()
+		s := n.freshStatus(now)
+		leading := v.InForce(now) && k.issuer.inForce() && s != nil && !s.InRecovery && n.state != nil && n.state.Server == grant.Writable
+		if !leading || !n.mode.On() && v.Record.Sync == nil && k.waitsFor(n, v).Equal(quorum.Set{}) {
+			o.Close()
+			p, said = syncing{}, ""
+			k.change(func(n *known) { n.sync = nil })
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		acks, err := o.Acks(ctx)
+		if err != nil {
+			return err
+		}
+		facts := p.facts(boottime.Now(), n.state.LastPID, v.Record, k.waitsFor(n, v), n.mode, acks)
+		facts.Pending = n.news.syncPending(v.Record)
+		step := quorum.Next(facts)
+		k.change(func(n *known) {
+			n.sync = &observed.Sync{Mode: string(facts.Mode), K: facts.Ordered.K, Size: len(facts.Ordered.Members), Met: facts.Ordered.Met(), InForce: facts.InForce, Recorded: facts.Record != nil && facts.Record.Equal(facts.Ordered), Reason: step.Reason}
+			if p.covered && n.covered != p.server {
+				n.covered = p.server
+				k.publishWake.up()
+			}
+		})
+		if step.Reason != said {
+			said = step.Reason
+			k.log.Info("synchronous set", "reason", step.Reason, "waits", facts.Ordered.String(), "record_changes", step.Write, "server_changes", step.Order != nil)
+		}
+		switch {
+		case step.Write:
+			var promise *record.Sync
+			if step.Record != nil {
+				promise = &record.Sync{K: step.Record.K, Members: step.Record.Members}
+			}
+			k.tellRecord(v.Record.Epoch, func(n *news) { n.sync, n.syncTold = promise, true })
+			k.loop.Load().Nudge()
+		case step.Order != nil:
+			k.change(func(n *known) { n.waiting = waiting{v.Record.Epoch, v.Record.Reign, *step.Order} })
+			k.judgeWake.up()
+		}
+		return nil
+	}
+}
+
+// syncEvery: quickly while something is awaited, because commits may wait with it.
+func (k *Keeper) syncEvery() time.Duration {
+	switch n := k.look(); {
+	case n.sync == nil && n.mode.On() && k.issuer.inForce():
+		return 200 * time.Millisecond
+	case n.sync == nil:
+		return time.Second
+	case n.sync.InForce && n.sync.Recorded && n.covered.pid != 0:
+		return time.Second
+	default:
+		return 200 * time.Millisecond
+	}
+}
+
+// readMode takes the mode from the settings as they are now. Settings that cannot be read change nothing.
+func (k *Keeper) readMode() {
+	at := changedAt(k.o.Settings)
+	if k.look().modeAt == at {
+		return
+	}
+	s, err := settings.Read(k.o.Settings)
+	if err != nil {
+		k.log.Warn("settings not readable", "error", err)
+		return
+	}
+	k.change(func(n *known) { n.mode, n.modeAt = s.Synchronous, at })
+	k.judgeWake.up()
+}
+
+// life is one life of the server in one reign.
+type life struct {
+	pid   int
+	reign string
+}
+
+// syncing is what the synchronous loop has seen over time.
+type syncing struct {
+	server life
+	// opened is the end of WAL when the server was first seen to lead; covered: enough members have had all of that on disk.
+	opened  lsn.LSN
+	covered bool
+	// seen is when each member was last seen to stream, or first looked for.
+	seen map[string]boottime.Instant
+	// list is whom commits wait for since, as every answer has shown; at is the end of WAL when it was in force.
+	list    string
+	since   boottime.Instant
+	inForce bool
+	at      lsn.LSN
+}
+
+// facts takes in one answer of the server and tells what a step rests on.
+func (p *syncing) facts(now boottime.Instant, pid int, r record.Record, ordered quorum.Set, mode settings.Synchronous, a pg.Acks) quorum.Facts {
+	if s := (life{pid, r.Reign}); p.server != s {
+		*p = syncing{server: s, opened: a.Flushed, seen: map[string]boottime.Instant{}}
+	}
+	p.prove(now, grantOf(ordered).Names(), a)
+	f := quorum.Facts{
+		Mode: quorum.Off, Number: mode.Members(), Leader: r.Holder.Member, Record: promised(r), Ordered: ordered, InForce: p.inForce, Members: map[string]quorum.Member{},
+	}
+	switch {
+	case mode.Strict():
+		f.Mode = quorum.Strict
+	case mode.On():
+		f.Mode = quorum.Any
+	}
+	covers := 0
+	for _, m := range r.Members {
+		if m.ID == f.Leader {
+			continue
+		}
+		streams, flushed := standbyOf(grant.SlotName(m.ID), a.Standbys)
+		if _, known := p.seen[m.ID]; streams || !known {
+			p.seen[m.ID] = now
+		}
+		f.Members[m.ID] = quorum.Member{Streams: streams, Away: now.Sub(p.seen[m.ID]), CaughtUp: p.inForce && streams && flushed >= p.at}
+		if streams && flushed >= p.opened && slices.Contains(ordered.Members, m.ID) {
+			covers++
+		}
+	}
+	// A session on the new leader must not see what a failover could still take away (SAFETY D14).
+	p.covered = p.covered || f.Record != nil && ordered.Met() && covers >= ordered.K
+	return f
+}
+
+// prove finds out whether the list is in force everywhere: this session sees it, each sender goes by it, and the checkpointer, by whose word
+// sessions wait at all, has slept since.
+func (p *syncing) prove(now boottime.Instant, want string, a pg.Acks) {
+	agrees := a.Names == want
+	if p.inForce && agrees && p.list == want {
+		return
+	}
+	set := grant.Listed(want)
+	for _, s := range a.Standbys {
+		agrees = agrees && (s.Flushed == nil || s.Counts == slices.Contains(set, s.Name))
+	}
+	if p.inForce = false; !agrees || !a.Idle || p.list != want {
+		p.list, p.since = want, 0
+	}
+	switch {
+	case !agrees || !a.Idle:
+	case p.since == 0:
+		p.since = now
+	case now.Sub(p.since) >= settle:
+		p.inForce, p.at = true, a.Flushed
+	}
+}
+
+// standbyOf reports whether a member streams, as it must to count, and how far it is. A name that two connections use says nothing about
+// either (SAFETY D7).
+func standbyOf(name string, all []pg.Standby) (streams bool, flushed lsn.LSN) {
+	n := 0
+	for _, s := range all {
+		if s.Name != name {
+			continue
+		}
+		n++
+		streams = s.Streams && s.OwnSlot && s.Flushed != nil
+		if s.Flushed != nil {
+			flushed = *s.Flushed
+		}
+	}
+	return streams && n == 1, flushed
+}
+
+// covered reports whether the server may be published for writing: always in asynchronous mode, and otherwise when what it began with cannot be
+// lost any more.
+func (k *Keeper) covered(n known, v lease.View) bool {
+	if !n.mode.On() && v.Record.Sync == nil {
+		return true
+	}
+	return n.state != nil && n.covered == life{n.state.LastPID, v.Record.Reign}
+}

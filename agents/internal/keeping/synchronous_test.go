@@ -1,0 +1,139 @@
+package keeping
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/pg"
+	"github.com/pgspan/pgspan/agents/internal/quorum"
+	"github.com/pgspan/pgspan/agents/internal/record"
+	"github.com/pgspan/pgspan/agents/internal/settings"
+)
+
+func streams(member string, flushed lsn.LSN) pg.Standby {
+	return pg.Standby{Name: grant.SlotName(member), OwnSlot: true, Streams: true, Flushed: &flushed, Counts: true}
+}
+
+// SAFETY rule 11: the record follows a list only when no process of the server goes by another one any more.
+func TestListIsInForceOnlyWhenEveryProcessGoesByIt(t *testing.T) {
+	want := grant.Sync{K: 1, Members: []string{"b"}}.Names()
+	good := pg.Acks{Names: want, Flushed: 0x100, Idle: true, Standbys: []pg.Standby{streams("b", 0x100)}}
+	with := func(change func(*pg.Acks)) pg.Acks {
+		a := good
+		a.Standbys = append([]pg.Standby(nil), good.Standbys...)
+		change(&a)
+		return a
+	}
+	type look struct {
+		after time.Duration
+		a     pg.Acks
+	}
+	for name, c := range map[string]struct {
+		looks []look
+		want  bool
+	}{
+		"agrees_for_long_enough":          {[]look{{0, good}, {settle, good}}, true},
+		"agrees_once":                     {[]look{{settle, good}}, false},
+		"agrees_not_for_long_enough":      {[]look{{0, good}, {settle - 1, good}}, false},
+		"session_sees_the_list_of_before": {[]look{{0, good}, {settle / 2, with(func(a *pg.Acks) { a.Names = "" })}, {settle, good}}, false},
+		"sender_was_not_told_yet":         {[]look{{0, good}, {settle / 2, with(func(a *pg.Acks) { a.Standbys[0].Counts = false })}, {settle, good}}, false},
+		"sender_goes_by_the_old_list":     {[]look{{0, good}, {settle, with(func(a *pg.Acks) { a.Standbys = append(a.Standbys, streams("c", 1)) })}}, false},
+		"one_that_has_said_nothing":       {[]look{{0, good}, {settle, with(func(a *pg.Acks) { a.Standbys = append(a.Standbys, pg.Standby{Name: "x", Counts: true}) })}}, true},
+		"checkpointer_is_busy":            {[]look{{0, with(func(a *pg.Acks) { a.Idle = false })}, {settle, good}}, false},
+		"a_checkpoint_later_is_no_matter": {[]look{{0, good}, {settle, good}, {settle, with(func(a *pg.Acks) { a.Idle = false })}}, true},
+		"changed_behind_our_back":         {[]look{{0, good}, {settle, good}, {settle, with(func(a *pg.Acks) { a.Names = "" })}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p syncing
+			for _, l := range c.looks {
+				p.prove(start.Add(l.after), want, l.a)
+			}
+			if p.inForce != c.want {
+				t.Errorf("got %v, want %v", p.inForce, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatASynchronousStepRestsOn(t *testing.T) {
+	r := record.Record{Epoch: at(3), Reign: "x", Holder: grant.Incarnation{Member: "a"}, Members: []record.Member{{ID: "a"}, {ID: "b"}, {ID: "c"}}, Sync: &record.Sync{K: 1, Members: []string{"c", "b"}}}
+	ordered := quorum.Set{K: 1, Members: []string{"b", "c"}}
+	mode := settings.Synchronous{Mode: "any", Number: 1}
+	acks := func(end lsn.LSN, standbys ...pg.Standby) pg.Acks {
+		return pg.Acks{Names: grantOf(ordered).Names(), Flushed: end, Idle: true, Standbys: standbys}
+	}
+	var p syncing
+	f := p.facts(start, 7, r, ordered, mode, acks(0x100, streams("b", 0x80)))
+	if f.Mode != quorum.Any || f.Leader != "a" || !f.Record.Equal(ordered) || len(f.Members) != 2 || f.InForce || p.covered {
+		t.Errorf("first: got %+v, covered %v", f, p.covered)
+	}
+	if b, c := f.Members["b"], f.Members["c"]; !b.Streams || b.CaughtUp || c.Streams || c.Away != 0 {
+		t.Errorf("first: got %+v %+v", b, c)
+	}
+	f = p.facts(start.Add(settle), 7, r, ordered, mode, acks(0x200, streams("b", 0x100)))
+	if b, c := f.Members["b"], f.Members["c"]; !f.InForce || b.CaughtUp || c.Away != settle || !p.covered {
+		t.Errorf("in force: got %+v %+v %+v, covered %v; what the server began with is on one member, what it has written since is not", f, b, c, p.covered)
+	}
+	f = p.facts(start.Add(2*settle), 7, r, ordered, mode, acks(0x300, streams("b", 0x200)))
+	if !f.Members["b"].CaughtUp {
+		t.Errorf("caught up: got %+v", f.Members["b"])
+	}
+	for name, standbys := range map[string][]pg.Standby{
+		"two_of_one_name":          {streams("b", 0x900), streams("b", 0x100)},
+		"clone_in_another_slot":    {func() pg.Standby { s := streams("b", 0x900); s.OwnSlot = false; return s }()},
+		"has_not_caught_up_at_all": {func() pg.Standby { s := streams("b", 0x900); s.Streams = false; return s }()},
+	} {
+		q := syncing{}
+		if f := q.facts(start, 7, r, ordered, mode, acks(0x100, standbys...)); f.Members["b"].Streams || q.covered {
+			t.Errorf("%s: counts: %+v", name, f.Members["b"])
+		}
+	}
+	f = p.facts(start.Add(3*settle), 8, r, ordered, mode, acks(0x400, streams("b", 0x300)))
+	if f.InForce || f.Members["b"].CaughtUp || p.covered {
+		t.Errorf("another server: got %+v, covered %v", f, p.covered)
+	}
+	r.Sync = nil
+	q := syncing{}
+	if q.facts(start, 7, r, quorum.Nobody(), mode, acks(0x100)).Record != nil || q.covered {
+		t.Error("no promise yet: the server counts as covered")
+	}
+	r.Sync = &record.Sync{}
+	q = syncing{}
+	if q.facts(start, 7, r, quorum.Nobody(), mode, acks(0x100)); q.covered {
+		t.Error("nobody can acknowledge: the server counts as covered")
+	}
+	q = syncing{}
+	if q.facts(start, 7, r, quorum.Set{}, mode, acks(0x100)); !q.covered {
+		t.Error("the record says that nobody is waited for, and the server is still held back")
+	}
+}
+
+func TestChangeOfThePromiseIsPendingUntilTheRecordShowsIt(t *testing.T) {
+	set := &record.Sync{K: 1, Members: []string{"b"}}
+	r := record.Record{Epoch: at(3)}
+	n := news{epoch: at(3), sync: set, syncTold: true}
+	if !n.syncPending(r) {
+		t.Error("told and not written: not pending")
+	}
+	if n.apply(&r); r.Sync == nil || n.syncPending(r) {
+		t.Errorf("written: %+v pending %v", r.Sync, n.syncPending(r))
+	}
+	n.sync = nil
+	if !n.syncPending(r) {
+		t.Error("taken away and not written: not pending")
+	}
+	if n.apply(&r); r.Sync != nil || n.syncPending(r) {
+		t.Errorf("taken away: %+v", r.Sync)
+	}
+	r = record.Record{Epoch: at(3), Sync: set}
+	news{epoch: at(3), lsn: 9}.apply(&r)
+	if r.Sync != set {
+		t.Error("news that say nothing of it took it away")
+	}
+	news{epoch: at(2), syncTold: true}.apply(&r)
+	if r.Sync != set {
+		t.Error("another epoch's news took it away")
+	}
+}
