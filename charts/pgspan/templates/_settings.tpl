@@ -1,4 +1,11 @@
 {{/*
+The mode of synchronous replication; an unquoted off arrives as false. Usage: {{ include "pgspan.synchronous" . }}
+*/}}
+{{- define "pgspan.synchronous" -}}
+{{- ternary .Values.synchronous.mode "off" (kindIs "string" .Values.synchronous.mode) -}}
+{{- end -}}
+
+{{/*
 settings.yaml: what the agents are told about the database. Nothing secret. The agents refuse unknown keys, so each key here is one
 of their package settings. Usage: {{ include "pgspan.settings" . }}
 */}}
@@ -35,6 +42,7 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
         "maxAutoDiscard" (include "pgspan.bytes" .Values.failover.maxAutoDiscard | int64)
         "priority" (dict "primary" (.Values.failover.priority.primary | int) "replica" (.Values.failover.priority.replica | int))
         "neverLead" .Values.failover.neverLead)
+      "synchronous" (dict "mode" (include "pgspan.synchronous" .) "number" (.Values.synchronous.number | int))
       "volumeSize" (toString .Values.persistence.size) -}}
 {{- range $key, $value := dict "site" .Values.site "databases" .Values.databases "users" $users "superuserTCP" .Values.superuser.tcp -}}
 {{- if $value -}}{{- $_ := set $settings $key $value -}}{{- end -}}

@@ -4,7 +4,7 @@ instead. Usage, once: {{ include "pgspan.validate" . }}
 */}}
 {{- define "pgspan.validate" -}}
 {{- $lines := list -}}
-{{- range list "sites" "tls" "lease" "failover" "postgresql" "users" "pgpool" "pods" "volumes" "service" -}}
+{{- range list "sites" "tls" "lease" "failover" "synchronous" "postgresql" "users" "pgpool" "pods" "volumes" "service" -}}
 {{- range include (printf "pgspan.validate.%s" .) $ | splitList "\n" -}}
 {{- if . | trim -}}{{- $lines = append $lines (printf "  - %s" (trim .)) -}}{{- end -}}
 {{- end -}}
@@ -79,6 +79,13 @@ lease.fenceAfter ({{ $lease.fenceAfter }}) leaves no room for two missed renewal
 {{- if and (gt $given 0) (lt $given (include "pgspan.milliseconds" $least | int)) }}
 lease.{{ $key }} is {{ index $lease $key }}: it must be at least {{ $least }}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "pgspan.validate.synchronous" -}}
+{{- $mode := include "pgspan.synchronous" . }}
+{{- if and (ne $mode "off") (gt (.Values.synchronous.number | int) (.Values.replicas | int)) }}
+synchronous.mode is {{ $mode }} and commits would wait for {{ .Values.synchronous.number }} of {{ .Values.replicas }} replicas: lower synchronous.number, or raise replicas
 {{- end }}
 {{- end -}}
 
