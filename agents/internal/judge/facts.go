@@ -98,6 +98,8 @@ type Local struct {
 	StandbyFor time.Duration
 	// Standing is how this member stands to an election, as it tells the others.
 	Standing Standing
+	// Stranger is whom the server streams from although it was told otherwise; empty: nobody.
+	Stranger string
 	// Replayed is how far the running standby has come; nil: not known, or none runs.
 	Replayed *lsn.LSN
 }

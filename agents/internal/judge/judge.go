@@ -193,6 +193,9 @@ func follower(f Facts) Verdict {
 		out := Verdict{Reason: why, Grant: grant.Grant{Role: grant.Stop, Reason: why, Epoch: r.Epoch, Reign: r.Reign, Timeline: r.Timeline, SystemID: r.SystemID}}
 		return out // once it is down, the plan brings it back
 	}
+	if f.Local.Stranger != "" { // rule 13
+		return replica(f, nil, fmt.Sprintf("this server streams from %s, and %s leads: it streams from nobody until that is over", f.Local.Stranger, leader.Pod))
+	}
 	up := &grant.Upstream{Member: leader.ID, Name: leader.Pod, Host: leader.Host, Address: leader.Address, Port: leader.Port}
 	out := replica(f, up, fmt.Sprintf("%s leads in epoch %s", leader.Pod, r.Epoch))
 	out.Grant.Timeline = r.Timeline

@@ -312,6 +312,7 @@ func TestFollower(t *testing.T) {
 		}, want{role: grant.Wait, says: "list"}},
 		"higher_format_is_not_voted_on": {held(other), func(f *Facts) { f.Store.Record.Format, f.Store.Expired = 2, true }, want{role: grant.Wait, person: true, says: "format 2"}},
 		"free_record_of_a_copy":         {held(other), func(f *Facts) { f.Store.Expired, f.Local.State.Volume.Noted = true, "pvc-z" }, want{role: grant.Replica, says: "leads"}},
+		"streams_from_another_server":   {held(other), func(f *Facts) { f.Local.Stranger = "db-9 port 5432" }, want{role: grant.Replica, says: "streams from nobody until"}},
 		"higher_format_is_followed":     {held(other), func(f *Facts) { f.Store.Record.Format = 2 }, want{role: grant.Replica, says: "leads"}},
 	})
 }

@@ -119,6 +119,9 @@ func (k *Keeper) facts() judge.Facts {
 		f.Sync = grantOf(k.waitsFor(n, v))
 	}
 	f.Local.Previous, f.Local.PreviousInForce = k.issuer.previous(), k.issuer.inForce()
+	if since(n.strangerSince, now) >= strange && n.freshStatus(now) != nil {
+		f.Local.Stranger = n.stranger
+	}
 	if n.state != nil {
 		f.Local.State, f.Local.Stale = n.state, now.Sub(n.state.Beat) > stateAge
 		if n.standbySince != 0 {

@@ -137,6 +137,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	run("elect", k.electEvery, k.electWake, k.electing())
 	run("hand over", always(500*time.Millisecond), k.handWake, k.handing())
 	run("synchronous", k.syncEvery, k.syncWake, k.synchronous())
+	run("settings", always(checkEvery), nil, k.checking())
 	run("publish", always(5*time.Second), k.publishWake, k.publisher())
 	run("accounts", always(5*time.Second), nil, k.accounts())
 	run("volumes", always(volumesEvery), nil, k.growVolumes())

@@ -51,6 +51,9 @@ type known struct {
 	lifted     string      // id of the pause that a person has ended
 	published  epoch.Epoch // for which the Service for writing was seen to lead here
 
+	stranger      string // whom the standby streams from although it was told otherwise, and since when
+	strangerSince boottime.Instant
+
 	mode    settings.Synchronous // as the settings say now
 	modeAt  int64
 	waiting waiting

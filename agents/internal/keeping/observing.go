@@ -72,6 +72,7 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		now := boottime.Now()
 		var was *pg.Status
 		k.change(func(n *known) { was = n.freshStatus(now); n.status, n.statusAt = &s, now })
+		k.noteStranger(s, now)
 		if was == nil || was.InRecovery != s.InRecovery || was.Timeline != s.Timeline {
 			k.log.Info("server answers", "recovery", s.InRecovery, "timeline", s.Timeline)
 			k.publishWake.up()

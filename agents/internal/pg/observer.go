@@ -35,6 +35,8 @@ type Receiver struct {
 	Host       string
 	Port       int
 	Slot       string
+	// Address is the IP that it was told to connect to; empty: it was to look Host up.
+	Address string
 }
 
 // Streaming reports whether the link is up: the receiver streams and has heard its upstream within the server's own limit.
@@ -66,7 +68,8 @@ SELECT r.in_recovery,
        w.latest_end_lsn::pg_catalog.text AS receiver_end,
        EXTRACT(epoch FROM pg_catalog.clock_timestamp() - w.last_msg_receipt_time)::pg_catalog.float8 AS receiver_message_age,
        (EXTRACT(epoch FROM pg_catalog.current_setting('wal_receiver_timeout')::pg_catalog.interval))::pg_catalog.float8 AS receiver_timeout,
-       w.sender_host AS receiver_host, w.sender_port AS receiver_port, w.slot_name::pg_catalog.text AS receiver_slot
+       w.sender_host AS receiver_host, w.sender_port AS receiver_port, w.slot_name::pg_catalog.text AS receiver_slot,
+       pg_catalog.substring(w.conninfo, 'hostaddr=([^ ]+)') AS receiver_address
   FROM (SELECT pg_catalog.pg_is_in_recovery() AS in_recovery) r
  CROSS JOIN pg_catalog.pg_control_system() s
  CROSS JOIN pg_catalog.pg_control_checkpoint() c
@@ -94,6 +97,7 @@ type statusRow struct {
 	ReceiverHost       *string
 	ReceiverPort       *int
 	ReceiverSlot       *string
+	ReceiverAddress    *string
 }
 
 // Observer asks one server again and again over one session that it keeps open: a full server still answers it (SAFETY D44), and a session
@@ -126,7 +130,7 @@ func (o *Observer) Status(ctx context.Context) (Status, error) {
 	}
 	if r.ReceiverStatus != nil {
 		s.Receiver = &Receiver{Status: *r.ReceiverStatus, End: r.ReceiverEnd, MessageAge: r.ReceiverMessageAge, Timeout: r.ReceiverTimeout,
-			Host: deref(r.ReceiverHost), Port: deref(r.ReceiverPort), Slot: deref(r.ReceiverSlot)}
+			Host: deref(r.ReceiverHost), Port: deref(r.ReceiverPort), Slot: deref(r.ReceiverSlot), Address: deref(r.ReceiverAddress)}
 	}
 	return s, nil
 }

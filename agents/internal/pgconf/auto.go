@@ -8,13 +8,11 @@ import (
 // CleanAuto takes from the text of postgresql.auto.conf what ALTER SYSTEM, or another tool before us, has set against the layers here:
 // a stale primary_conninfo in it would win over the grant's. It returns the text without those lines and the names removed, sorted.
 func CleanAuto(text string, in Input) (clean string, removed []string) {
-	fixed := fixedSettings(in)
+	ours := Ours(in)
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		name := strings.ToLower(autoName(line))
-		_, ours := fixed[name]
-		_, theirs := elsewhere[name]
-		if (ours || theirs) && name != "shared_preload_libraries" {
+		if slices.Contains(ours, name) {
 			removed = append(removed, name)
 			continue
 		}
