@@ -1,8 +1,8 @@
 // Package judge decides what a member is to be. It is a pure function: facts in, a verdict with its reason out. It asks nobody,
 // reads no clock and changes nothing, so that every case can stand in a table.
 //
-// The rules are SAFETY's; the number of the rule stands at each row. This release makes no elections: the right to write goes back
-// to the member that is recorded as its holder, to a member that creates the database, or to one named by a person.
+// The rules are SAFETY's; the number of the rule stands at each row. The right to write goes to a member that creates the database, to one that
+// inherits or is elected, or to one named by a person.
 package judge
 
 import (

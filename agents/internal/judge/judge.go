@@ -205,8 +205,7 @@ func follower(f Facts) Verdict {
 		out.Grant.Lines = r.Lines
 	}
 	if f.volumeGone(r.Holder.Member) {
-		out.Reason += "; " + goneSentence(f)
-		out.Person = true
+		out.Reason += "; its volume is gone, and the listed members elect another when its lease runs out"
 	}
 	return out
 }
@@ -227,8 +226,8 @@ func (f Facts) strayed() string {
 }
 
 func goneSentence(f Facts) string {
-	return "its volume is gone, and nobody else takes over in this release: restore the volume, or delete the lease " + f.Lease +
-		": what to set bootstrap.adopt to is told then"
+	return "its volume is gone, and a member that is not listed never leads: if no listed member is left, restore the volume, or delete the lease " +
+		f.Lease + ": what to set bootstrap.adopt to is told then"
 }
 
 // abandoned is the sentence for a claim to create the database whose own volume is gone: nobody can resume it (rule 19).

@@ -302,7 +302,7 @@ func TestFollower(t *testing.T) {
 		}, want{role: grant.Wait, person: true, says: "(a-replica-0) hold or held a database"}},
 		"claim_while_the_volumes_are_not_known": {fresh(), func(f *Facts) { abandonedClaim(f); f.Others.Known = false },
 			want{role: grant.Wait, says: "is creating the database"}},
-		"leaders_volume_is_gone": {held(other), func(f *Facts) { f.Others.Volumes = f.Others.Volumes[:1] }, want{role: grant.Replica, person: true, says: "its volume is gone"}},
+		"leaders_volume_is_gone": {held(other), func(f *Facts) { f.Others.Volumes = f.Others.Volumes[:1] }, want{role: grant.Replica, says: "elect another when its lease runs out"}},
 		"all_volumes_empty_is_told": {held(grant.Incarnation{Member: "pvc-gone", Pod: "x", Boot: "y"}), func(f *Facts) {
 			f.Local.State.Volume, f.Others = fresh().Local.State.Volume, fresh().Others
 		}, want{role: grant.Wait, person: true, says: "delete lease a"}},
