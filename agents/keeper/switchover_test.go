@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/pgtest"
 	sitecerts "github.com/pgspan/pgspan/tls"
@@ -21,15 +23,24 @@ var addresses = []string{"198.19.77.1", "198.19.77.2", "198.19.77.3"}
 // newSiteApart is a site whose members have an address each, as pods have.
 func newSiteApart(t *testing.T, major int) *site {
 	t.Helper()
+	// One test process at a time has the addresses, and with them the one port that keepers call.
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "pgspan-keeper-addresses"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		t.Fatalf("have the addresses for this test alone: %v", err)
+	}
+	t.Cleanup(func() { _ = lock.Close() })
 	s := newSite(t, major)
 	for _, a := range addresses {
-		if out, err := exec.Command("ip", "address", "add", a+"/32", "dev", "lo").CombinedOutput(); err != nil && !strings.Contains(string(out), "xist") {
+		out, err := exec.Command("ip", "address", "replace", a+"/32", "dev", "lo").CombinedOutput()
+		if err != nil {
 			t.Fatalf("an address more for this machine: %v: %s", err, out)
 		}
 		t.Cleanup(func() { _ = exec.Command("ip", "address", "del", a+"/32", "dev", "lo").Run() })
 	}
 	s.apart = addresses
-	var err error
 	s.tls, err = sitecerts.Generate(sitecerts.Spec{ExtraNames: addresses,
 		Sites: []sitecerts.Site{{Fullname: release, Namespaces: []string{s.ns}, ClusterDomain: "cluster.local"}}}, time.Now())
 	if err != nil {
@@ -181,12 +192,25 @@ func TestOrders(t *testing.T) {
 		s.asks(t, 0, "runs as standby", "unfence", a.pod)
 		leads(t, b, a)
 	})
+	step("last_copy_is_unfenced_although_nobody_leads", func(t *testing.T) {
+		s.asks(t, 0, "db-primary-0 is stopped", "fence", a.pod)
+		b.kill()
+		s.asks(t, 0, "db-primary-0 is not fenced, and its server runs as", "unfence", a.pod)
+		a.waitStatus("/primary", 200)
+		if strings.Contains(s.record(), `"fenced":[`) {
+			t.Errorf("still listed: %s", s.record())
+		}
+		b.create()
+		leads(t, a, b)
+		s.asks(t, 0, "db-replica-0 leads in epoch 1.8 on timeline 8", "switchover", "--to", b.pod)
+		leads(t, b, a)
+	})
 	step("nobody_takes_over_while_paused_until_a_person_says_so", func(t *testing.T) {
 		s.asks(t, 0, "paused for 1h0m0s", "pause", "--for", "1h", "--reason", "new disks")
 		s.asks(t, 3, "switchovers are paused", "switchover")
 		b.kill()
 		time.Sleep(15 * time.Second) // the lease lasts 10 s
-		if !strings.Contains(s.record(), `"local":6}`) {
+		if !strings.Contains(s.record(), `"local":8}`) {
 			t.Fatalf("somebody took over: %s", s.record())
 		}
 		s.asks(t, 0, "the pause is lifted at the 1 keepers", "resume")
@@ -195,7 +219,7 @@ func TestOrders(t *testing.T) {
 		b.create()
 		leads(t, a, b)
 		out, code := s.role("status")
-		if code != 0 || !strings.Contains(out, "epoch 1.7, timeline 7: db-primary-0 leads, writable\n") {
+		if code != 0 || !strings.Contains(out, "epoch 1.9, timeline 9: db-primary-0 leads, writable\n") {
 			t.Errorf("exit code %d: %s", code, out)
 		}
 	})
@@ -208,7 +232,7 @@ func TestOrders(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		s.asks(t, 0, "db-replica-0 leads in epoch 1.8 on timeline 8", "switchover", "--to", b.pod)
+		s.asks(t, 0, "db-replica-0 leads in epoch 1.10 on timeline 10", "switchover", "--to", b.pod)
 		if !strings.Contains(a.keeper.Stderr(), `"msg":"walsender ended before the switchover"`) {
 			t.Errorf("after %v: no walsender was ended", time.Since(began))
 		}

@@ -114,6 +114,7 @@ func (r *run) unfence() *cobra.Command {
 	var o order
 	cmd := &cobra.Command{
 		Use: "unfence POD", Short: "Let a fenced member run again", Args: cobra.ExactArgs(1),
+		Long: "Let a fenced member run again. Where no member leads, its own keeper lifts the fence, so that it can be elected.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			o.Pod = args[0]
 			return r.carry(peers.Unfence, &o)

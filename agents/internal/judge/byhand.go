@@ -44,7 +44,7 @@ func (f Facts) stayStopped() string {
 	}
 	if f.Store.Known == Present {
 		word, fenced := f.Store.Record.FencedMember(f.Me.Member)
-		if !fenced || f.Me.Member == "" {
+		if !fenced || f.Me.Member == "" || f.Store.Unfenced {
 			return ""
 		}
 		return f.liftedBy(word.Reason)
@@ -71,4 +71,9 @@ func stayStopped(f Facts) Verdict {
 		g.Epoch, g.Reign, g.Timeline, g.SystemID = r.Epoch, r.Reign, r.Timeline, r.SystemID
 	}
 	return Verdict{Grant: g, Reason: why}
+}
+
+func fencedMember(r record.Record, id string) bool {
+	_, fenced := r.FencedMember(id)
+	return fenced
 }

@@ -123,7 +123,7 @@ func elect(f Facts) (bool, string) {
 		case m.ID == own.Member:
 		case i >= 0:
 			heard = append(heard, f.Election.Peers[i])
-		case m.ID != r.Holder.Member:
+		case m.ID != r.Holder.Member && !fencedMember(r, m.ID): // a person has said not to wait for those
 			silent = append(silent, m.Pod)
 		}
 	}

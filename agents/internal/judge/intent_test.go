@@ -153,12 +153,17 @@ func TestFencedByHand(t *testing.T) {
 	unreachable := func(f *Facts) { f.Store = Store{Known: Unreachable, Silent: time.Hour, Problem: "dial timeout"} }
 	stays := want{role: grant.Stop, says: "fenced by hand"}
 	check(t, map[string]row{
-		"follower_is_stopped":                {held(other), all(word, server(grant.Standby)), want{role: grant.Stop, epoch: at(3), line: 3, says: `fenced by hand (bad memory): "role unfence a-primary-0" lifts it`}},
-		"stopped_member_stays_stopped":       {held(other), word, stays},
-		"candidate_neither_votes_nor_takes":  {orphaned(), word, stays},
-		"released_record_is_not_taken":       {givenBack(0x5000080), word, stays},
-		"holders_earlier_life_is_stopped":    {held(early), all(word, func(f *Facts) { f.Store.Expired = true }), stays},
-		"leader_is_not_stopped_by_it":        {held(me), all(word, server(grant.Writable)), want{role: grant.Primary, epoch: at(3), line: 3}},
+		"follower_is_stopped":               {held(other), all(word, server(grant.Standby)), want{role: grant.Stop, epoch: at(3), line: 3, says: `fenced by hand (bad memory): "role unfence a-primary-0" lifts it`}},
+		"stopped_member_stays_stopped":      {held(other), word, stays},
+		"candidate_neither_votes_nor_takes": {orphaned(), word, stays},
+		"released_record_is_not_taken":      {givenBack(0x5000080), word, stays},
+		"holders_earlier_life_is_stopped":   {held(early), all(word, func(f *Facts) { f.Store.Expired = true }), stays},
+		"leader_is_not_stopped_by_it":       {held(me), all(word, server(grant.Writable)), want{role: grant.Primary, epoch: at(3), line: 3}},
+		"lifted_while_nobody_leads":         {orphaned(), all(word, func(f *Facts) { f.Store.Unfenced = true }), leads(4)},
+		"others_do_not_wait_for_a_fenced_one": {orphaned(), func(f *Facts) {
+			f.Election.Peers = nil
+			f.Store.Record.Fenced = []record.Fenced{{Member: "pvc-b"}}
+		}, leads(4)},
 		"leader_that_could_not_renew":        {held(me), all(word, func(f *Facts) { f.Store.InForce = false }), want{says: "could not be renewed"}},
 		"writing_server_is_fenced_at_once":   {held(other), all(word, server(grant.Writable)), want{role: grant.Stop, says: "may write no longer"}},
 		"other_member_is_fenced":             {held(other), func(f *Facts) { word(f); f.Store.Record.Fenced[0].Member = "pvc-b" }, want{role: grant.Replica, says: "leads"}},

@@ -37,6 +37,9 @@ func (k *Keeper) intend(ctx context.Context, o *pg.Observer) error {
 	if p := v.Record.Pause; p != nil && p.ID == n.lifted && v.InForce(boottime.Now()) {
 		return k.resume(ctx, p.ID) // it was lifted while nobody led
 	}
+	if _, fenced := v.Record.FencedMember(k.me().Member); fenced && v.InForce(boottime.Now()) {
+		return k.unfence(ctx) // so was its fence
+	}
 	i, open := v.Record.OpenIntent()
 	if !open || !v.InForce(boottime.Now()) || n.state == nil || n.state.Server != grant.Writable || n.handover != nil || n.state.Ending {
 		return nil
@@ -113,6 +116,21 @@ func (k *Keeper) resume(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("end the pause %s: %w", id, err)
 	}
+	return nil
+}
+
+// unfence takes this member, which leads, off the list of the fenced.
+func (k *Keeper) unfence(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, orderTime)
+	defer cancel()
+	err := k.loop.Load().Change(ctx, func(r *record.Record) error {
+		r.Unfence(r.Holder.Member)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("take this member off the list of the fenced: %w", err)
+	}
+	k.change(func(n *known) { n.unfenced = false })
 	return nil
 }
 

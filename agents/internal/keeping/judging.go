@@ -105,7 +105,7 @@ func (k *Keeper) facts() judge.Facts {
 	f.Store = judge.Store{
 		Known: knownOf(v.Known), Record: v.Record, Version: v.Version, Problem: v.Problem, Silent: now.Sub(answered),
 		Mine: v.Mine, InForce: v.InForce(now), Expired: v.Expired(now),
-		Seen: v.Seen, Vacant: v.Vacant(now), AbsentWait: v.AbsentWait, FreeFor: v.FreeFor(now), Unchanged: v.Unchanged(now), Lifted: n.lifted,
+		Seen: v.Seen, Vacant: v.Vacant(now), AbsentWait: v.AbsentWait, FreeFor: v.FreeFor(now), Unchanged: v.Unchanged(now), Lifted: n.lifted, Unfenced: n.unfenced,
 	}
 	if votes := n.state != nil && free(v, now) && n.state.Vote == v.Record.Version() && !n.standsStale() && f.Store.Silent < recordAge; !votes {
 		k.votingSince = 0

@@ -49,6 +49,7 @@ type known struct {
 	attempt    attempt     // a switchover that this process has begun
 	intentSaid string      // what was last said of an intent
 	lifted     string      // id of the pause that a person has ended
+	unfenced   bool        // a person has lifted this member's fence while nobody led
 	published  epoch.Epoch // for which the Service for writing was seen to lead here
 
 	stranger      string // whom the standby streams from although it was told otherwise, and since when

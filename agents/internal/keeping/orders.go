@@ -30,8 +30,11 @@ func (e errRefused) Error() string { return e.reason }
 // Order carries out what a person asks, if this keeper leads, and passes it on to the leader otherwise.
 func (k *Keeper) Order(ctx context.Context, verb peers.Verb, o peers.Order) peers.Receipt {
 	v := k.view()
-	if verb == peers.Resume {
+	switch verb {
+	case peers.Resume:
 		k.lift(v)
+	case peers.Unfence:
+		k.liftFence(v, o.Pod)
 	}
 	if v.InForce(boottime.Now()) {
 		r := k.obey(ctx, v, verb, o)
@@ -62,6 +65,15 @@ func (k *Keeper) lift(v lease.View) {
 	if p := v.Record.Pause; v.Known == lease.Present && p != nil {
 		k.log.Info("pause lifted by a person", "id", p.ID)
 		k.change(func(n *known) { n.lifted = p.ID })
+		k.judgeWake.up()
+	}
+}
+
+// liftFence ends this member's own fence although nobody leads who could write that: it may hold the last copy.
+func (k *Keeper) liftFence(v lease.View, pod string) {
+	if _, fenced := v.Record.FencedMember(k.me().Member); pod == k.o.Pod && fenced && free(v, boottime.Now()) {
+		k.log.Info("fence lifted by a person while nobody leads")
+		k.change(func(n *known) { n.unfenced = true })
 		k.judgeWake.up()
 	}
 }

@@ -160,7 +160,7 @@ func (k *Keeper) barred(n known) string {
 // fencedByHand: a person keeps this member stopped.
 func (k *Keeper) fencedByHand(n known) bool {
 	_, fenced := k.view().Record.FencedMember(n.member)
-	return fenced
+	return fenced && !n.unfenced
 }
 
 // Standing is the answer to a peer that asks.

@@ -67,8 +67,8 @@ func (s *Site) give(ctx context.Context, verb peers.Verb, o *peers.Order) (peers
 	if o.Epoch.IsZero() && verb == peers.Switchover {
 		o.Epoch = v.present()
 	}
-	if _, leads := v.Leader(); !leads && verb == peers.Resume {
-		return s.GiveAll(ctx, v, verb, *o) // each keeper lifts the pause for itself
+	if _, leads := v.Leader(); !leads && (verb == peers.Resume || verb == peers.Unfence) {
+		return s.GiveAll(ctx, v, verb, *o) // each keeper lifts it for itself
 	}
 	return s.Give(ctx, v, verb, *o)
 }
