@@ -227,6 +227,7 @@ func TestOrders(t *testing.T) {
 		c := s.member(release+"-replica-1", "replica")
 		c.create()
 		c.waitStatus("/replica?lag=1MB", 200)
+		a.waitSQL("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "2") // its slot is made a little later
 		freeze := "DO $$ BEGIN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'kill -STOP ' || (SELECT pid FROM pg_stat_wal_receiver)); END $$"
 		if _, err := c.sql(freeze); err != nil {
 			t.Fatal(err)
