@@ -108,7 +108,7 @@ up: lab ## bring up the lab (SITES=a,b NODES=3) and push the images into it
 
 demo: up ## one site, one release, real data through pgpool, and the data after all pods were deleted
 	cd test && $(NICE) go build -o ../bin/demo-run ./demo
-	PATH="$(LAB_PATH):$$PATH" bin/demo-run --kubeconfig $$(bin/lab kubeconfig) --site a --tag $(TAG)
+	PATH="$(LAB_PATH):$$PATH" bin/demo-run --kubeconfig $$(bin/lab kubeconfig) --site a --tag $(TAG) --lab bin/lab
 
 e2e: up ## end-to-end tests in the lab, and the commands of the documentation
 	cd test && PATH="$$(../bin/lab build):$$PATH" PGSPAN_TAG=$(TAG) PGSPAN_REGISTRY=$(REGISTRY) PGSPAN_KUBECONFIG=$$(../bin/lab kubeconfig) \

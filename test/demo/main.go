@@ -1,5 +1,5 @@
 // Command demo installs one release into a site, loads Debian's package index through pgpool, reads it back, shows what runs where,
-// deletes all pods at once and shows the data again. `make demo` runs it after the lab and the images are there.
+// deletes all pods at once and shows the data again, and loses the primary's node under a writer. `make demo` runs it after the lab and the images are there.
 package main
 
 import (
@@ -22,6 +22,7 @@ func main() {
 	flag.StringVar(&d.values, "values", "test/demo/values.yaml", "values file")
 	flag.StringVar(&d.tag, "tag", "", "tag of the images")
 	flag.StringVar(&d.helm, "helm", "helm", "helm program")
+	flag.StringVar(&d.lab, "lab", "", "the lab's program; empty: the cluster is no lab, and no node loses its power")
 	flag.StringVar(&d.out, "out", "bin/demo", "directory for the CA and the password file")
 	flag.Parse()
 
@@ -40,7 +41,7 @@ func (d *demo) start() error {
 }
 
 type demo struct {
-	kubeconfig, site, chart, values, tag, helm, out string
+	kubeconfig, site, chart, values, tag, helm, out, lab string
 
 	s      *cluster.Site
 	app    cluster.App
@@ -71,6 +72,8 @@ func (d *demo) run(ctx context.Context) (err error) {
 		{"this is what runs", d.show},
 		{"deleting all pods at once", d.deleteAllPods},
 		{"the same data again", d.showAgain},
+		{"taking the power from the primary's node, under a writer", d.losePrimarysNode},
+		{"all members again", d.show},
 	} {
 		began := time.Now()
 		fmt.Printf("\n== %s\n", step.say)
