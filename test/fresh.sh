@@ -29,6 +29,11 @@ step "a bookworm tree with Go, git and make"
 test/deps.sh
 mmdebstrap --quiet --variant=minbase --include=ca-certificates,git,make,apt bookworm "$tree"
 cp /etc/resolv.conf "$tree/etc/resolv.conf"
+# A machine behind a proxy that looks into TLS trusts that proxy's authority; so must anything on it.
+if [ -d /usr/local/share/ca-certificates ]; then
+	cp -a /usr/local/share/ca-certificates/. "$tree/usr/local/share/ca-certificates/"
+	chroot "$tree" update-ca-certificates >/dev/null
+fi
 cp -a "$go_root" "$tree/usr/local/go"
 mount --rbind /dev "$tree/dev"
 mount --make-rslave "$tree/dev"
