@@ -33,6 +33,8 @@ type site struct {
 	tls  sitecerts.Bundle
 	// apart: each member has an address of its own, so that keepers hear each other.
 	apart []string
+	// more is added to the settings of pods that are made from then on.
+	more string
 }
 
 const release = "db"
@@ -168,7 +170,8 @@ databases: {app: {owner: app}}
 postgresql:
   parameters: {shared_buffers: 16MB, max_connections: "50"}
   initSQL: ["CREATE TABLE once (at timestamptz DEFAULT now())", "INSERT INTO once DEFAULT VALUES"]
-`, release, failover, m.root.Major, m.port), 0o600)
+%s
+`, release, failover, m.root.Major, m.port, m.more), 0o600)
 	for name, content := range m.tls.Shared() {
 		m.root.WriteFile(m.t, m.at("tls/"+name), content, 0o600)
 	}

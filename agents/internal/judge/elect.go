@@ -20,6 +20,8 @@ const heirWait = 2 * time.Second
 func candidate(f Facts, v grant.Volume) Verdict {
 	r := f.Store.Record
 	switch {
+	case f.Promised > 0 && !r.Released: // rule 17
+		return keepRole(f, "the leader cannot write to the Kubernetes API and was promised that nobody takes its place")
 	case f.Store.Silent >= patience:
 		return replica(f, nil, "the Kubernetes API does not answer; reads only: "+f.Store.Problem) // D43
 	case f.Local.Stale:

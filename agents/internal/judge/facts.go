@@ -35,6 +35,8 @@ type Facts struct {
 	Local    Local
 	Others   Others
 	Election Election
+	// Promised is for how long this member has promised a leader to take no record and to vote on none (rule 17).
+	Promised time.Duration
 	// Synchronous: the settings ask for synchronous mode. Sync is whom commits of this reign wait for, as was last decided; nil: nothing was.
 	Synchronous bool
 	Sync        *grant.Sync

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/controlfile"
 	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/layout"
@@ -42,6 +43,9 @@ func (k *Keeper) handedOver(ctx context.Context, v judge.Verdict) error {
 	}
 	defer free()
 	if err := k.release(ctx, v.Record); err != nil {
+		if v := k.view(); v.Problem != "" && !v.InForce(boottime.Now()) {
+			k.withdraw(ctx, v) // the server is stopped and the right has ended; whoever can reach the store need not wait
+		}
 		if !k.look().ending() {
 			k.change(func(n *known) { n.handover, n.attempt.calledOff = nil, "the record was not given back: "+err.Error() })
 		}

@@ -115,6 +115,9 @@ func (k *Keeper) facts() judge.Facts {
 	limits := k.settings.Failover
 	f.Election = judge.Election{For: since(k.votingSince, now), Wait: limits.Wait(), MaxLag: limits.MaxLag(), MaxDiscard: limits.MaxDiscard(), Peers: n.heard}
 	f.Local.Standing, f.Local.Replayed, f.Handover = k.standing(), n.replayed(now), n.handover
+	if l := k.loop.Load(); l != nil {
+		f.Promised = l.Promised(now)
+	}
 	if f.Synchronous = n.mode.On(); v.Mine {
 		f.Sync = grantOf(k.waitsFor(n, v))
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/peers"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/publish"
+	"github.com/pgspan/pgspan/agents/internal/record"
 	"github.com/pgspan/pgspan/agents/internal/renewal"
 	"github.com/pgspan/pgspan/agents/internal/settings"
 )
@@ -79,7 +80,7 @@ type Keeper struct {
 	mu    sync.Mutex
 	known known
 
-	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake, syncWake wake
+	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake, syncWake, pleaWake, beatWake wake
 }
 
 // New reads what does not change and adopts what an earlier process left.
@@ -96,10 +97,10 @@ func New(o Options) (*Keeper, error) {
 		o: o, log: o.Log, settings: s, boot: boot, memberList: members.List{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
 		where:     pg.Where{SocketDir: o.Socket, Port: s.Port},
 		events:    publish.NewEvents(o.Pod, o.PodUID, o.Log),
-		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(),
+		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(), pleaWake: newWake(), beatWake: newWake(),
 	}
 	k.peers = peers.NewClient(peers.ClientOptions{TLSDir: o.TLS, Log: o.Log})
-	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Nudge: k.Nudged, Order: k.Order, Status: k.SiteStatus, Log: o.Log})
+	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Promise: k.promise, Nudge: k.Nudged, Order: k.Order, Status: k.SiteStatus, Log: o.Log})
 	k.known.mode = s.Synchronous
 	me := grant.Incarnation{Pod: o.PodUID, Boot: boot}
 	state, err := grant.ReadState(o.Control)
@@ -137,6 +138,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 	run("elect", k.electEvery, k.electWake, k.electing())
 	run("hand over", always(500*time.Millisecond), k.handWake, k.handing())
 	run("synchronous", k.syncEvery, k.syncWake, k.synchronous())
+	run("hear", always(hearEvery), nil, k.hearing())
+	run("failsafe", always(pleaEvery), k.pleaWake, k.failsafe())
+	run("beat", always(beatEvery), k.beatWake, k.beating())
 	run("settings", always(checkEvery), nil, k.checking())
 	run("publish", always(5*time.Second), k.publishWake, k.publisher())
 	run("accounts", always(5*time.Second), nil, k.accounts())
@@ -189,8 +193,14 @@ func (k *Keeper) lease(ctx context.Context) {
 func (k *Keeper) noteView(v lease.View) {
 	k.mu.Lock()
 	last := k.known.lastView
-	k.known.lastView = viewKey{v.Known, v.Mine, v.InForce(boottime.Now()), v.Record.Epoch, v.Record.Released, len(v.Record.Members), v.Record.Bootstrap != nil, v.Record.Opened}
+	k.known.lastView = viewKey{v.Known, v.Mine, v.InForce(boottime.Now()), v.Record.Epoch, v.Record.Released, len(v.Record.Members), v.Record.Bootstrap != nil, v.Record.Opened, v.Problem != ""}
 	changed := last != k.known.lastView
+	if n := &k.known; v.Renewals != n.confirmed { // a late write of before meets a conflict now
+		n.confirmed, n.news.lists = v.Renewals, nil
+		if n.news.members != nil {
+			n.news.lists = [][]record.Member{n.news.members}
+		}
+	}
 	k.mu.Unlock()
 	if changed && v.Mine && (last.epoch != v.Record.Epoch || last.opened != v.Record.Opened) {
 		k.tellPeers(context.Background(), v.Record)
@@ -201,6 +211,7 @@ func (k *Keeper) noteView(v lease.View) {
 		k.publishWake.up()
 		k.observeWake.up()
 		k.handWake.up()
+		k.pleaWake.up()
 	}
 }
 

@@ -52,6 +52,12 @@ type known struct {
 	unfenced   bool        // a person has lifted this member's fence while nobody led
 	published  epoch.Epoch // for which the Service for writing was seen to lead here
 
+	heardAt map[string]boottime.Instant // when each listed member's keeper was last heard by this leader, or first missed; never changed in place
+	unheard []record.Member             // known, and out of the record's list because they are not heard
+
+	pleaAt  boottime.Instant // when a leader last asked for a promise
+	wroteAt boottime.Instant // when this member last wrote to the store to show that it can
+
 	stranger      string // whom the standby streams from although it was told otherwise, and since when
 	strangerSince boottime.Instant
 
@@ -60,6 +66,8 @@ type known struct {
 	waiting waiting
 	sync    *observed.Sync // what the leader knows of its synchronous set; nil: nothing is kept
 	covered life           // the server whose first WAL the synchronous members have
+
+	confirmed uint64 // renewals, when news.lists was last cut back
 
 	verdict  judge.Verdict
 	lastView viewKey
@@ -75,6 +83,7 @@ type viewKey struct {
 	members       int
 	bootstrap     bool
 	opened        uint32
+	trouble       bool
 }
 
 // news is what the next renewals put into the record, as long as the record is of this epoch.
@@ -85,6 +94,7 @@ type news struct {
 	opened     uint32
 	lines      []timeline.Line
 	members    []record.Member
+	lists      [][]record.Member // that may have been written since the last confirmed write, members among them
 	statements int
 	done       bool // the database is made: the claim goes
 	sync       *record.Sync

@@ -151,7 +151,7 @@ func (k *Keeper) observeReplication(ctx context.Context, o *pg.Observer, v lease
 	if !leading {
 		return nil
 	}
-	create, drop := members.Slots(v.Record.Members, v.Record.Holder.Member, slots)
+	create, drop := members.Slots(members.With(v.Record.Members, k.look().unheard), v.Record.Holder.Member, slots)
 	var problems []error
 	for _, name := range drop {
 		k.log.Info("slot dropped", "slot", name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -118,6 +119,18 @@ func (k *Keeper) listMembers(pods []kube.Pod) {
 		}
 		present = append(present, m)
 	}
-	list := k.memberList.Next(boottime.Now(), v.Record.Members, present, k.me().Member, k.settings.Port, k.host)
-	k.tellRecord(v.Record.Epoch, func(n *news) { n.members = list })
+	n := k.look()
+	// Who was taken out for not being heard is still known: it keeps its slot, and comes back.
+	all := k.memberList.Next(boottime.Now(), members.With(v.Record.Members, n.unheard), present, k.me().Member, k.settings.Port, k.host)
+	list, unheard := members.Heard(all, k.me().Member, k.silence(n, all))
+	if text := podsOf(unheard); text != podsOf(n.unheard) {
+		k.log.Info("members that are not heard are taken out of the record's list", "pods", text)
+	}
+	k.change(func(n *known) { n.unheard = unheard })
+	k.tellRecord(v.Record.Epoch, func(n *news) {
+		n.members = list
+		if last := len(n.lists) - 1; last < 0 || !reflect.DeepEqual(n.lists[last], list) {
+			n.lists = append(slices.Clip(n.lists), list)
+		}
+	})
 }

@@ -29,6 +29,7 @@ func (l *Loop) look(ctx context.Context) error {
 		return err
 	}
 	l.unsure = false
+	l.settled()
 	return nil
 }
 
@@ -38,9 +39,9 @@ func (l *Loop) repair(ctx context.Context, version string) error {
 	base := l.lower(ours)
 	version, err := l.write(ctx, version, ours)
 	if err != nil {
-		v := l.View()
-		v.Problem = fmt.Errorf("write the record again after it was removed or set back: %w", err).Error()
-		l.publish(v)
+		l.update(func(v *View) {
+			v.Problem = fmt.Errorf("write the record again after it was removed or set back: %w", err).Error()
+		})
 		l.unsure = true
 		return err
 	}
@@ -50,19 +51,24 @@ func (l *Loop) repair(ctx context.Context, version string) error {
 
 // saw takes in what a read answered. A read never extends a deadline; it can only show that the right is gone.
 func (l *Loop) saw(r record.Record, version string, err error) {
-	v, now := l.View(), l.now()
-	since := v.AbsentSince
+	if err == nil {
+		defer l.noteEpoch(r)
+	}
+	l.update(func(v *View) { l.learn(v, r, version, err) })
+}
+
+func (l *Loop) learn(v *View, r record.Record, version string, err error) {
+	now, since := l.now(), v.AbsentSince
 	v.AbsentSince = 0
 	switch {
 	case err == nil:
 		if v.Known != Present || v.Version != version {
 			v.Since = now
 		}
-		v.Known, v.Record, v.Version, v.Seen = Present, r, version, true
 		// A record of ours that is older than one we have known was brought back: it is no right to anything.
 		v.Mine = r.HeldBy(l.me) && !l.older(r)
+		v.Known, v.Record, v.Version, v.Seen = Present, r, version, true
 		v.AbsentWait = max(l.timing.Duration, time.Duration(r.Duration))
-		l.noteEpoch(r)
 	case errors.Is(err, ErrAbsent):
 		if v.AbsentSince = since; since == 0 {
 			v.AbsentSince = now
@@ -73,7 +79,6 @@ func (l *Loop) saw(r record.Record, version string, err error) {
 	default:
 		// Nothing was found out: all that was known still is, but the record may have been there in between.
 		v.Problem = err.Error()
-		l.publish(v)
 		return
 	}
 	v.Answered, v.Problem = now, ""
@@ -81,9 +86,8 @@ func (l *Loop) saw(r record.Record, version string, err error) {
 		v.Problem = err.Error()
 	}
 	if !v.Mine {
-		v.Deadline = 0
+		v.Deadline, v.Failsafe = 0, false
 	}
-	l.publish(v)
 }
 
 // older reports whether r is of an earlier epoch than this process has known of the same database.
@@ -97,7 +101,12 @@ func (l *Loop) noteEpoch(r record.Record) {
 	}
 }
 
-func (l *Loop) publish(v View) {
+// update changes what is known and tells of it.
+func (l *Loop) update(change func(*View)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := l.View()
+	change(&v)
 	l.view.Store(&v)
 	l.changed(v)
 }

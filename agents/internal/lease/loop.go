@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +46,10 @@ type Loop struct {
 	// highest is the newest epoch that this process has known of the database systemID.
 	highest  epoch.Epoch
 	systemID string
+
+	// update holds it, so that a prolongation from outside and what the loop finds out never undo each other. The view is read without it.
+	mu    sync.Mutex
+	still stillness
 
 	view   atomic.Pointer[View]
 	news   atomic.Pointer[News]
@@ -193,10 +198,10 @@ func (l *Loop) renew(ctx context.Context) error {
 		l.won(next, version, base)
 		return nil
 	}
-	v = l.View()
-	v.Failures++
-	v.Problem = err.Error()
-	l.publish(v)
+	l.update(func(v *View) {
+		v.Failures++
+		v.Problem = err.Error()
+	})
 	if !l.unsure { // a clear no
 		if lookErr := l.look(ctx); lookErr != nil {
 			l.unsure = true
@@ -221,22 +226,26 @@ func (l *Loop) stamp(r record.Record) record.Record {
 // with it, before anybody can see the write: it may be applied although no answer comes (SAFETY D10).
 func (l *Loop) lower(next record.Record) boottime.Instant {
 	base := l.now()
-	v := l.View()
-	if end := base.Add(time.Duration(next.FenceAfter)); v.Mine && end.Before(v.Deadline) {
-		v.Deadline = end
-		l.publish(v)
+	if end := base.Add(time.Duration(next.FenceAfter)); l.View().Mine {
+		l.update(func(v *View) { v.Deadline = min(v.Deadline, end) })
 	}
 	return base
 }
 
 // won takes in a confirmed write that was sent at base.
 func (l *Loop) won(r record.Record, version string, base boottime.Instant) {
-	v, now := l.View(), l.now()
-	v.Known, v.Record, v.Version, v.Since, v.Mine, v.Seen = Present, r, version, now, true, true
-	v.AbsentSince, v.AbsentWait = 0, max(l.timing.Duration, time.Duration(r.Duration))
+	now := l.now()
 	l.noteEpoch(r)
-	v.Deadline = base.Add(time.Duration(r.FenceAfter))
-	v.Answered, v.Problem = now, ""
-	v.Renewals++
-	l.publish(v)
+	l.update(func(v *View) {
+		// What failsafe has given in this reign still stands.
+		end := base.Add(time.Duration(r.FenceAfter))
+		if v.Mine && v.Failsafe && v.Record.Epoch == r.Epoch && v.Record.Reign == r.Reign {
+			end = max(end, v.Deadline)
+		}
+		v.Known, v.Record, v.Version, v.Since, v.Mine, v.Seen = Present, r, version, now, true, true
+		v.AbsentSince, v.AbsentWait = 0, max(l.timing.Duration, time.Duration(r.Duration))
+		v.Deadline, v.Failsafe = end, false
+		v.Answered, v.Problem = now, ""
+		v.Renewals++
+	})
 }

@@ -84,6 +84,9 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 		if rest := v.Vacant(l.now()); rest > 0 && !first {
 			return fmt.Errorf("create the record: there has been none for less than %s: %w", v.AbsentWait, ErrStale)
 		}
+		if err := l.begin(false); err != nil {
+			return err
+		}
 		next := l.stamp(o.record)
 		base := l.now()
 		version, err := l.write(ctx, "", next)
@@ -98,6 +101,9 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 		if o.record.Epoch.Compare(v.Record.Epoch) <= 0 || o.record.Timeline <= v.Record.Timeline && o.record.Bootstrap == nil {
 			return fmt.Errorf("take the record: epoch %s on timeline %d does not follow epoch %s on timeline %d",
 				o.record.Epoch, o.record.Timeline, v.Record.Epoch, v.Record.Timeline)
+		}
+		if err := l.begin(v.Record.Released); err != nil {
+			return err
 		}
 		next := l.stamp(o.record)
 		base := l.lower(next)
@@ -115,7 +121,11 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 func (l *Loop) settle(ctx context.Context, next record.Record, version string, base boottime.Instant, err error) error {
 	if err == nil {
 		l.won(next, version, base)
+		l.settled()
 		return nil
+	}
+	if !l.unsure { // a clear no
+		l.settled()
 	}
 	// Whether it was applied is not known, or somebody was faster. The read says which; it extends nothing.
 	_ = l.look(ctx) // if it fails, the next turn looks again
@@ -146,8 +156,7 @@ func (l *Loop) giveBack(ctx context.Context, v View, final lsn.LSN, heir string)
 	next := l.stamp(v.Record.Clone())
 	next.Released, next.LSN, next.Heir = true, final, heir
 	// The right ends before the write is sent: from then on it may be somebody else's.
-	v.Deadline = 0
-	l.publish(v)
+	l.update(func(v *View) { v.Deadline, v.Failsafe = 0, false })
 	version, err := l.write(ctx, v.Version, next)
 	if err != nil {
 		_ = l.look(ctx) // if it fails, the next turn looks again

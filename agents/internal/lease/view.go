@@ -46,6 +46,8 @@ type View struct {
 	Mine bool
 	// Deadline is when this incarnation's right to write ends, unless it is renewed. Zero: it has none.
 	Deadline boottime.Instant
+	// Failsafe: Deadline rests on the promises of the other members and not on a renewal.
+	Failsafe bool
 	// Answered is when the store last answered anything definite; zero: never.
 	Answered boottime.Instant
 	// Seen: this process has seen a record at some time, so an absent one was removed.

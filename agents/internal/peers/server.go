@@ -36,6 +36,8 @@ type Options struct {
 	TLSDir string
 	// Standing is asked for each answer and must not wait for anything.
 	Standing func() Standing
+	// Promise answers a leader that cannot write to the store, and must not wait for anything.
+	Promise func(Plea) Promise
 	// Nudge is called when a peer says that the record has changed: never twice at once, not more than ten times a second, with the newest
 	// version of those said meanwhile. It is a hint that anybody with a keeper's certificate can give, never a fact.
 	Nudge func(from grant.Incarnation, v epoch.Version)
@@ -121,6 +123,7 @@ func (s *Server) handler() http.Handler {
 		standing.Format = Format
 		reply(w, standing)
 	})
+	mux.HandleFunc("POST "+pathPromise, s.promise)
 	mux.HandleFunc("POST "+pathLook, func(w http.ResponseWriter, r *http.Request) {
 		var l look
 		if err := read(w, r, &l); err != nil {

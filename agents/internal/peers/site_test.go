@@ -113,13 +113,14 @@ func (l *lines) logger() *slog.Logger {
 // peer is a keeper as far as this package goes.
 type peer struct {
 	record.Member
-	at     string // where it listens
-	dir    string
-	log    *lines
-	client *Client
-	ask    func() Standing
-	nudged func(grant.Incarnation, epoch.Version)
-	stop   func()
+	at      string // where it listens
+	dir     string
+	log     *lines
+	client  *Client
+	ask     func() Standing
+	nudged  func(grant.Incarnation, epoch.Version)
+	promise func(Plea) Promise
+	stop    func()
 }
 
 var numbers int
@@ -162,7 +163,8 @@ func (p *peer) start(t testing.TB, address string) {
 	}
 	p.at = l.Addr().String()
 	s := New(Options{TLSDir: p.dir, Log: p.log.logger(), Standing: func() Standing { return p.ask() },
-		Nudge: func(from grant.Incarnation, v epoch.Version) { p.nudged(from, v) }})
+		Promise: func(x Plea) Promise { return p.promise(x) },
+		Nudge:   func(from grant.Incarnation, v epoch.Version) { p.nudged(from, v) }})
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.serve(ctx, l) }()
 	p.stop = func() { cancel(); <-done }

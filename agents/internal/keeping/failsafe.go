@@ -1,0 +1,252 @@
+package keeping
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/judge"
+	"github.com/pgspan/pgspan/agents/internal/kube"
+	"github.com/pgspan/pgspan/agents/internal/lease"
+	"github.com/pgspan/pgspan/agents/internal/peers"
+	"github.com/pgspan/pgspan/agents/internal/publish"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+const (
+	// pleaEvery is between two rounds of failsafe, pleaLimit what one may take. A right lasts several rounds.
+	pleaEvery = 500 * time.Millisecond
+	pleaLimit = time.Second
+	// beatEvery is how often a member tries to write to the store for beatFor after it was asked for a promise; what it has written less than
+	// beatFresh ago shows that it can.
+	beatEvery = 2 * time.Second
+	beatFor   = 10 * time.Second
+	beatFresh = 5 * time.Second
+	// ableFor is for how long another member must have been able to write to the store, and the leader not, before the leader gives way.
+	ableFor = 20 * time.Second
+)
+
+// failsafe keeps a leader that cannot write to the store in its place as long as everybody who could take it promises not to (SAFETY rule 17).
+func (k *Keeper) failsafe() func(context.Context) error {
+	said := ""
+	var able writers
+	return func(ctx context.Context) error {
+		v, now := k.view(), boottime.Now()
+		if v.Problem == "" || !v.InForce(now) {
+			able = nil
+			if said != "" && v.Problem == "" {
+				k.log.Info("the store is written again")
+			}
+			said = ""
+			return nil
+		}
+		listed := pleaList(v.Record.Members, k.lists(v), k.me().Member)
+		base := boottime.Now() // before the first request is sent
+		answers := k.peers.Plead(ctx, listed, k.plea(v.Record), pleaLimit)
+		good, why := agreed(listed, answers, k.settings.Members.Replicas)
+		if good {
+			if err := k.loop.Load().Prolong(base, v.Record); err != nil {
+				good, why = false, err.Error()
+			}
+		}
+		if text := fmt.Sprint(good, why); text != said {
+			said = text
+			k.log.Warn("the store cannot be written", "goes_on", good, "reason", why, "error", v.Problem)
+		}
+		able = able.add(boottime.Now(), answers)
+		if ids := able.since(boottime.Now(), ableFor); good && len(ids) > 0 {
+			k.giveWay(ctx, v, ids)
+		}
+		return nil
+	}
+}
+
+func (k *Keeper) plea(r record.Record) peers.Plea {
+	return peers.Plea{Leader: k.me(), Epoch: r.Epoch, Reign: r.Reign, Version: r.Version(), Duration: max(r.Duration, record.Duration(k.o.Timing.Duration))}
+}
+
+// writers are the members that can write to the store while the leader cannot, and since when.
+type writers map[string]boottime.Instant
+
+func (w writers) add(now boottime.Instant, answers map[string]peers.PromiseAnswer) writers {
+	next := writers{}
+	for id, a := range answers {
+		if a.Err != nil || a.Promise.Wrote == nil || *a.Promise.Wrote > beatFresh.Seconds() {
+			continue
+		}
+		if next[id] = now; w[id] != 0 {
+			next[id] = w[id]
+		}
+	}
+	return next
+}
+
+// since are those that have been able to for so long, sorted.
+func (w writers) since(now boottime.Instant, d time.Duration) []string {
+	var out []string
+	for id, at := range w {
+		if now.Sub(at) >= d {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// giveWay hands over to a member that can reach the store, because this leader alone cannot: it is healthy, and clients are led away from it, since
+// its node reaches Kubernetes no more than it does (SAFETY D30).
+func (k *Keeper) giveWay(ctx context.Context, v lease.View, able []string) {
+	n := k.look()
+	if n.handover != nil || n.state == nil || n.state.Server != grant.Writable || judge.PauseLeft(v.Record, v.Unchanged(boottime.Now()), n.lifted) > 0 {
+		return
+	}
+	answers := k.peers.Ask(ctx, v.Record.Members, k.me().Member, askLimit)
+	for id := range answers {
+		if !slices.Contains(able, id) {
+			delete(answers, id)
+		}
+	}
+	heir, pod := heirOf(answers)
+	if heir == "" {
+		return
+	}
+	reason := fmt.Sprintf("%s can write to the Kubernetes API and this leader cannot: handing over", pod)
+	k.log.Warn("giving way", "heir", pod, "reason", reason)
+	k.change(func(n *known) {
+		n.handover = &judge.Handover{Heir: heir, Reason: reason}
+		n.handoverSince, n.handoverEpoch, n.handoverLimit = boottime.Now(), v.Record.Epoch, handoverLimit
+	})
+	k.judgeWake.up()
+}
+
+// withdraw tells everybody who may have promised to hold still that there is nothing to hold still for. Whoever does not hear it waits until
+// the promise lapses.
+func (k *Keeper) withdraw(ctx context.Context, v lease.View) {
+	p := k.plea(v.Record)
+	p.Withdrawn = true
+	k.peers.Plead(context.WithoutCancel(ctx), pleaList(v.Record.Members, k.lists(v), k.me().Member), p, pleaLimit)
+}
+
+// pleaList is everybody who may be in the record's list, but for the leader: as long as a change of the list is not confirmed, either may count.
+func pleaList(listed []record.Member, unconfirmed [][]record.Member, self string) []record.Member {
+	var out []record.Member
+	for _, list := range append([][]record.Member{listed}, unconfirmed...) {
+		for _, m := range list {
+			if m.ID != self && !slices.ContainsFunc(out, func(o record.Member) bool { return o.ID == m.ID }) {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
+}
+
+// agreed reports whether all who could take the record have promised not to, and at least one of them is there to do so. With no other
+// member expected and none listed, only another life of this very volume could, and the volume's lock keeps that from it.
+func agreed(listed []record.Member, answers map[string]peers.PromiseAnswer, replicas int) (bool, string) {
+	if len(listed) == 0 {
+		return replicas == 0, "no other member is listed"
+	}
+	var not []string
+	for _, m := range listed {
+		switch a, asked := answers[m.ID]; {
+		case !asked:
+			not = append(not, m.Pod+" was not asked")
+		case a.Err != nil:
+			not = append(not, a.Err.Error())
+		case !a.Promise.Given:
+			not = append(not, m.Pod+" does not: "+a.Promise.Why)
+		}
+	}
+	if len(not) > 0 {
+		return false, "not all members promise to hold still: " + strings.Join(not, "; ")
+	}
+	return true, fmt.Sprintf("all %d other members promise to hold still", len(listed))
+}
+
+// lists are the lists of members that may have been written since the last confirmed write.
+func (k *Keeper) lists(v lease.View) [][]record.Member {
+	n := k.look()
+	if n.news.epoch != v.Record.Epoch {
+		return nil
+	}
+	return n.news.lists
+}
+
+// promise answers a leader that cannot write to the store.
+func (k *Keeper) promise(p peers.Plea) peers.Promise {
+	n, v, now := k.look(), k.view(), boottime.Now()
+	k.change(func(n *known) { n.pleaAt = now })
+	k.beatWake.up()
+	out := peers.Promise{Me: k.me()}
+	if n.wroteAt != 0 {
+		ago := now.Sub(n.wroteAt).Seconds()
+		out.Wrote = &ago
+	}
+	l := k.loop.Load()
+	if p.Withdrawn && l != nil {
+		l.Withdrawn(p.Leader)
+		k.judgeWake.up()
+		out.Why = "withdrawn"
+		return out
+	}
+	switch {
+	case l == nil:
+		out.Why = "it does not know which member it is"
+	case n.state != nil && n.state.Volume != nil && n.state.Volume.HighestEpoch.Compare(p.Epoch) > 0:
+		out.Why = fmt.Sprintf("its volume has seen epoch %s", n.state.Volume.HighestEpoch)
+	default:
+		out.Why = refusal(v, p)
+	}
+	if out.Why != "" {
+		return out
+	}
+	if err := l.Promise(p.Leader, now.Add(time.Duration(p.Duration))); err != nil {
+		out.Why = err.Error()
+		return out
+	}
+	out.Given = true
+	return out
+}
+
+// refusal says what this member knows of the record that speaks against a leader's plea; empty: nothing. One that knows no record can promise as
+// well as any other.
+func refusal(v lease.View, p peers.Plea) string {
+	r := v.Record
+	if v.Known != lease.Present {
+		return ""
+	}
+	switch c := r.Epoch.Compare(p.Epoch); {
+	case c > 0:
+		return fmt.Sprintf("the record is of epoch %s", r.Epoch)
+	case c == 0 && (r.Holder != p.Leader || r.Reign != p.Reign):
+		return "the record names another leader of this epoch"
+	case c == 0 && r.Released:
+		return "the record was given back"
+	}
+	return ""
+}
+
+// beating writes to the store while a leader asks for promises, so that the answers can say whether this member could do what the leader
+// cannot (SAFETY D30). Without a leader in trouble nothing is written.
+func (k *Keeper) beating() func(context.Context) error {
+	count := 0
+	return func(ctx context.Context) error {
+		if n := k.look(); n.pleaAt == 0 || boottime.Now().Sub(n.pleaAt) > beatFor {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, beatEvery)
+		defer cancel()
+		count++
+		text := fmt.Sprint(count)
+		err := k.o.API.MarkPod(ctx, k.o.Pod, k.o.PodUID, kube.Marks{Annotations: map[string]*string{publish.AnnotationBeat: &text}})
+		if err != nil {
+			return fmt.Errorf("write to the store: %w", err)
+		}
+		k.change(func(n *known) { n.wroteAt = boottime.Now() })
+		return nil
+	}
+}

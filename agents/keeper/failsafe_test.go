@@ -1,0 +1,141 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/kubetest"
+)
+
+// SAFETY rule 17: an API that cannot be reached is no dead leader, as long as all who could take its place promise not to. The steps build on
+// each other.
+func TestFailsafe(t *testing.T) {
+	s := newSiteApart(t, 17)
+	a, b, c := s.member(release+"-primary-0", "primary"), s.member(release+"-replica-0", "replica"), s.member(release+"-replica-1", "replica")
+	all := []*member{a, b, c}
+	a.create()
+	a.waitStatus("/primary", 200)
+	for _, m := range all[1:] {
+		m.create()
+		m.waitStatus("/replica?lag=1MB", 200)
+	}
+	if _, err := a.sql("CREATE TABLE rows (id int)"); err != nil {
+		t.Fatal(err)
+	}
+	step := func(name string, f func(t *testing.T)) {
+		t.Run(name, f)
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	started := func() string {
+		out, _ := a.sql("SELECT pg_postmaster_start_time()")
+		return out
+	}
+	outage := func() {
+		for _, m := range all {
+			m.proxy.Break(func(*http.Request) kubetest.Fault { return kubetest.Fault{LoseRequest: true} })
+		}
+	}
+	heal := func() {
+		for _, m := range all {
+			m.proxy.Heal()
+		}
+	}
+	// stays writes for longer than any lease lasts.
+	stays := func(t *testing.T) {
+		t.Helper()
+		before := started()
+		outage()
+		for end := time.Now().Add(25 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+			if _, err := a.sql("INSERT INTO rows VALUES (1)"); err != nil {
+				t.Fatalf("the primary went down %v before the end: %v", time.Until(end), err)
+			}
+		}
+		heal()
+		a.waitFor("the lease is renewed again", func() bool { return strings.Contains(a.keeper.Stderr(), "the store is written again") })
+		time.Sleep(12 * time.Second) // promises lapse
+		if after := started(); after != before || !strings.Contains(s.record(), `"local":1}`) {
+			t.Errorf("server of %s, before %s; record %s", after, before, s.record())
+		}
+	}
+	step("api_down_for_all_the_primary_stays", stays)
+	step("a_dead_replica_leaves_the_list_and_the_primary_stays", func(t *testing.T) {
+		c.kill()
+		list := func() string {
+			_, rest, _ := strings.Cut(s.record(), `"members":[`)
+			inside, _, _ := strings.Cut(rest, "]")
+			return inside
+		}
+		a.waitFor("the record lists two", func() bool { return strings.Count(list(), `"id"`) == 2 && !strings.Contains(list(), c.claim) })
+		slots, err := a.sql("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'pgspan%'")
+		if err != nil || slots != "2" {
+			t.Errorf("slots: got %s, %v; want that of the one that is away, too", slots, err)
+		}
+		stays(t)
+		c.create()
+		c.waitStatus("/replica?lag=1MB", 200)
+		a.waitFor("the record lists three", func() bool { return strings.Count(list(), `"id"`) == 3 })
+	})
+	step("a_replica_that_does_not_answer_ends_it", func(t *testing.T) {
+		before := started()
+		b.keeper.Signal(t, syscall.SIGSTOP)
+		outage()
+		at := time.Now()
+		a.waitFor("fenced", func() bool { _, err := a.sql("SELECT 1"); return err != nil })
+		if took := time.Since(at); took > 10*time.Second {
+			t.Errorf("fenced after %v, want before 10s, when others may begin", took)
+		}
+		b.keeper.Signal(t, syscall.SIGCONT)
+		heal()
+		a.waitFor("somebody leads", func() bool {
+			for _, m := range all {
+				if code, _ := m.get("/primary"); code == 200 {
+					return true
+				}
+			}
+			return false
+		})
+		if after := started(); after == before {
+			t.Error("the server was never restarted")
+		}
+	})
+	step("api_cut_for_the_primary_alone_it_gives_way", func(t *testing.T) {
+		leads := func(not *member) (leader *member) {
+			a.waitFor("somebody leads", func() bool {
+				for _, m := range all {
+					if code, _ := m.get("/primary"); code == 200 && m != not {
+						leader = m
+					}
+				}
+				return leader != nil
+			})
+			return leader
+		}
+		old := leads(nil)
+		for _, m := range all {
+			if m != old {
+				m.waitStatus("/replica?lag=1MB", 200)
+			}
+		}
+		if _, err := old.sql("INSERT INTO rows VALUES (2)"); err != nil {
+			t.Fatal(err)
+		}
+		old.proxy.Break(func(*http.Request) kubetest.Fault { return kubetest.Fault{LoseRequest: true} })
+		at := time.Now()
+		next := leads(old)
+		t.Logf("%s follows %s after %v", next.pod, old.pod, time.Since(at))
+		if took := time.Since(at); took < 20*time.Second || took > 45*time.Second {
+			t.Errorf("handed over after %v, want 20s and what a hand-over takes", took)
+		}
+		if !strings.Contains(old.keeper.Stderr(), "giving way") {
+			t.Error("the leader was fenced and did not hand over")
+		}
+		next.waitSQL("SELECT count(*) FROM rows WHERE id = 2", "1")
+		old.proxy.Heal()
+		old.waitStatus("/replica?lag=1MB", 200)
+	})
+}
