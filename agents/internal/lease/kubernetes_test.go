@@ -175,8 +175,9 @@ func TestTwoContendersNeverMayWriteAtTheSameTime(t *testing.T) {
 	ns := c.Namespace(t)
 	const seed = 7
 	timing := Timing{Duration: 2 * time.Second, FenceAfter: 1200 * time.Millisecond, Renew: 200 * time.Millisecond}
-	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	began := time.Now()
 	var all sync.WaitGroup
 	var views [2]func() View
 	var reigns [2]int
@@ -221,6 +222,9 @@ func TestTwoContendersNeverMayWriteAtTheSameTime(t *testing.T) {
 			}
 		}
 		was = in
+		if time.Since(began) > 18*time.Second && min(reigns[0], reigns[1]) > 1 {
+			cancel() // on a busy machine it takes longer until enough has happened
+		}
 		time.Sleep(500 * time.Microsecond)
 	}
 	all.Wait()
