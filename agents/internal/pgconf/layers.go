@@ -134,8 +134,10 @@ var elsewhere = map[string]string{
 }
 
 // senders is how many walsenders, and slots, the members can need at once: each streams and may be cloned again, which takes two more
-// connections, plus some for logical decoding, backups and members of other sites.
-func senders(in Input) int { return need(in) + 12 }
+// connections, plus some for logical decoding, backups and members of other sites. It is the same for every number of members up to a dozen: a
+// standby whose max_wal_senders is lower than its leader's pauses replay (T-25), and after a change of the number of replicas members
+// that were started before and after it lead each other.
+func senders(in Input) int { return max(48, need(in)+12) }
 
 // need is the part of senders without which replication stops.
 func need(in Input) int { return 3 * (in.Settings.Members.Primary + in.Settings.Members.Replicas) }

@@ -270,7 +270,7 @@ func TestEveryDefaultIsKnownToEveryMajor(t *testing.T) {
 			s.WriteFile(t, conf+"/"+file, content, 0o600)
 		}
 		for name, want := range map[string]string{
-			"shared_buffers": fmt.Sprint((256 << 20) / 8192), "wal_level": "logical", "primary_slot_name": "pgspan_ab12", "max_wal_senders": "21",
+			"shared_buffers": fmt.Sprint((256 << 20) / 8192), "wal_level": "logical", "primary_slot_name": "pgspan_ab12", "max_wal_senders": "48",
 		} {
 			got, err := s.Run(pgtest.Command{Path: "postgres", Args: append(slices.Clone(out.CommandLine), "-C", name)})
 			if err != nil || strings.TrimSpace(got) != want && got != "256MB\n" {
