@@ -185,7 +185,7 @@ func (k *Keeper) Snapshot() observed.Snapshot {
 	n, v, now := k.look(), k.view(), boottime.Now()
 	s := observed.Snapshot{
 		At: time.Now(), Leader: v.Mine, Granted: v.InForce(now) && k.issuer.inForce(), Epoch: v.Record.Epoch, Reason: n.verdict.Reason,
-		Person: n.verdict.Person, Server: n.freshStatus(now), Renewals: v.Renewals, Failures: v.Failures,
+		Person: n.verdict.Person, Server: n.freshStatus(now), Renewals: v.Renewals, Failures: v.Failures, Failsafe: v.Failsafe && v.InForce(now),
 		VolumeFree: n.free, VolumeSize: n.size, Certificates: n.certificates, Loops: k.loops.all(),
 	}
 	if v.Answered != 0 {

@@ -42,6 +42,7 @@ func TestListIsInForceOnlyWhenEveryProcessGoesByIt(t *testing.T) {
 		"sender_goes_by_the_old_list":     {[]look{{0, good}, {settle, with(func(a *pg.Acks) { a.Standbys = append(a.Standbys, streams("c", 1)) })}}, false},
 		"one_that_has_said_nothing":       {[]look{{0, good}, {settle, with(func(a *pg.Acks) { a.Standbys = append(a.Standbys, pg.Standby{Name: "x", Counts: true}) })}}, true},
 		"checkpointer_is_busy":            {[]look{{0, with(func(a *pg.Acks) { a.Idle = false })}, {settle, good}}, false},
+		"checkpointer_is_busy_in_between": {[]look{{0, good}, {settle / 2, with(func(a *pg.Acks) { a.Idle = false })}, {settle, good}}, false},
 		"a_checkpoint_later_is_no_matter": {[]look{{0, good}, {settle, good}, {settle, with(func(a *pg.Acks) { a.Idle = false })}}, true},
 		"changed_behind_our_back":         {[]look{{0, good}, {settle, good}, {settle, with(func(a *pg.Acks) { a.Names = "" })}}, false},
 	} {

@@ -64,6 +64,7 @@ var (
 	maxConns     = desc("connections_max", "Limit of client connections.")
 	renewals     = desc("lease_renewals_total", "Renewals of the record that were confirmed.")
 	failures     = desc("lease_renew_failures_total", "Renewals of the record that were not confirmed.")
+	failsafe     = desc("failsafe", "Whether this leader's right to write rests on the promises of the other members, because the Kubernetes API cannot be written.")
 	storeAge     = desc("store_answer_age_seconds", "Time since the Kubernetes API last answered a question about the record.")
 	stopSeconds  = desc("fence_stop_seconds", "Longest measured time from the decision to fence until no server process was left.")
 	certDays     = desc("certificate_days", "Days until the certificate expires.", "certificate")
@@ -93,6 +94,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	out.counter(renewals, s.Renewals)
 	out.counter(failures, s.Failures)
+	out.truth(failsafe, s.Failsafe)
 	out.maybe(storeAge, s.RenewAge)
 	if s.StopSeconds > 0 {
 		out.gauge(stopSeconds, s.StopSeconds)

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -67,4 +68,33 @@ func TestPrimary(t *testing.T) {
 		`pgspan_slot_wal_status{slot="s",status="reserved"} 1`, `pgspan_slot_safe_seconds{slot="s",type="physical"} 20`, // the disk ends before the limit
 		`pgspan_certificate_days{certificate="server"} 12.5`, "pgspan_lease_renew_failures_total 3", `pgspan_loop_panics_total{loop="judge"} 1`,
 	}, []string{"pgspan_replication_lag", "pgspan_replication_link_up"})
+}
+
+func TestSynchronousState(t *testing.T) {
+	server := &pg.Status{}
+	for name, c := range map[string]struct {
+		sync  *observed.Sync
+		state string
+	}{
+		"asynchronous":             {nil, ""},
+		"settled":                  {&observed.Sync{Mode: "any", K: 1, Size: 2, Met: true, InForce: true, Recorded: true}, "settled"},
+		"record_is_behind":         {&observed.Sync{Mode: "any", K: 1, Size: 2, Met: true, InForce: true}, "changing"},
+		"server_is_behind":         {&observed.Sync{Mode: "any", K: 1, Size: 2, Met: true, Recorded: true}, "changing"},
+		"nobody_can_acknowledge":   {&observed.Sync{Mode: "strict", K: 1, InForce: true, Recorded: true}, "blocked"},
+		"nobody_is_waited_for_now": {&observed.Sync{Mode: "any", Met: true, InForce: true, Recorded: true}, "settled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := scrape(t, observed.Snapshot{Server: server, Sync: c.sync})
+			if c.sync == nil {
+				expect(t, body, nil, []string{"pgspan_synchronous"})
+				return
+			}
+			expect(t, body, []string{
+				fmt.Sprintf(`pgspan_synchronous_needed{mode="%s"} %d`, c.sync.Mode, c.sync.K),
+				fmt.Sprintf(`pgspan_synchronous_set_size{mode="%s"} %d`, c.sync.Mode, c.sync.Size),
+				fmt.Sprintf(`pgspan_synchronous_state{state="%s"} 1`, c.state),
+			}, nil)
+		})
+	}
+	expect(t, scrape(t, observed.Snapshot{Failsafe: true}), []string{"pgspan_failsafe 1"}, nil)
 }

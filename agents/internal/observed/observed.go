@@ -41,10 +41,12 @@ type Snapshot struct {
 	// Sync is the leader's synchronous set; nil: this member keeps none.
 	Sync *Sync
 
-	Phase        string // guard's
-	KilledAll    bool
-	StopSeconds  float64
-	RenewAge     *float64 // seconds since the store last answered
+	Phase       string // guard's
+	KilledAll   bool
+	StopSeconds float64
+	RenewAge    *float64 // seconds since the store last answered
+	// Failsafe: the right to write rests on the promises of the other members, because the store cannot be written.
+	Failsafe     bool
 	Renewals     uint64
 	Failures     uint64
 	VolumeFree   *uint64
