@@ -86,6 +86,7 @@ func TestSynchronousMode(t *testing.T) {
 		insert(t, a, 20*time.Second)
 		a.kill() // the last two rows are here and nowhere else
 		b.create()
+		c.held = true // it was taken out of the list, and waits for a leader to list it
 		c.create()
 		b.waitFor("nobody can be elected", func() bool { return strings.Contains(b.keeper.Stderr(), "nobody knows what was acknowledged") })
 		time.Sleep(3 * time.Second)
@@ -103,6 +104,8 @@ func TestSynchronousMode(t *testing.T) {
 			return leader != nil
 		})
 		held(t, leader)
+		c.held = false
+		c.resume()
 		settled(leader, 1, 2)
 		for _, m := range all {
 			if m == leader {

@@ -226,7 +226,7 @@ func (l *Loop) stamp(r record.Record) record.Record {
 // with it, before anybody can see the write: it may be applied although no answer comes (SAFETY D10).
 func (l *Loop) lower(next record.Record) boottime.Instant {
 	base := l.now()
-	if end := base.Add(time.Duration(next.FenceAfter)); l.View().Mine {
+	if end := base.Add(time.Duration(next.FenceAfter)); l.View().Mine && end.Before(l.View().Deadline) {
 		l.update(func(v *View) { v.Deadline = min(v.Deadline, end) })
 	}
 	return base
