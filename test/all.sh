@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must pass, with the time of each part: make check, then the end-to-end tests in the lab.
+# Everything that must pass, with the time of each part: make check, then sites of real members, then the end-to-end tests in the lab.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +23,7 @@ whole() {
 		part "lab" make -s lab &&
 		part "images" make -s images &&
 		part "check" make -s check &&
+		part "sites" make -s sites &&
 		part "end to end" make -s e2e
 }
 whole
