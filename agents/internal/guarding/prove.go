@@ -40,7 +40,7 @@ func (g *Guard) prove(ctx context.Context, signals <-chan os.Signal, l *life) bo
 			g.fence.Kill()
 			fired = true
 		}
-		if g.free() {
+		if g.free(l) {
 			g.buried(ctx, l)
 			return true
 		}
@@ -54,14 +54,15 @@ func (g *Guard) prove(ctx context.Context, signals <-chan os.Signal, l *life) bo
 	return false
 }
 
-// free reports whether the volume's lock shows that no process of the server is left: nobody holds it, or another pod already does.
-func (g *Guard) free() bool {
+// free reports whether the volume's lock shows that no process of the server is left: nobody holds it, or another pod already does. The lock's text
+// says whose it is only if this server's own could be written there: otherwise it may still be that of a pod before this one.
+func (g *Guard) free(l *life) bool {
 	free, holder, err := volumelock.Free(g.paths.Lock())
 	if err != nil {
 		g.warn("test the volume's lock", err)
 		return false
 	}
-	return free || holder.UID != "" && holder.UID != g.config.PodUID
+	return free || l.ready.Lock.Signed() && holder.UID != "" && holder.UID != g.config.PodUID
 }
 
 // buried reports the end of a server that was proven.

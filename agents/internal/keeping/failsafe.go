@@ -36,7 +36,7 @@ func (k *Keeper) failsafe() func(context.Context) error {
 	var able writers
 	return func(ctx context.Context) error {
 		v, now := k.view(), boottime.Now()
-		if v.Problem == "" || !v.InForce(now) {
+		if v.Problem == "" || !v.InForce(now) || !v.Confirmed() {
 			able = nil
 			if said != "" && v.Problem == "" {
 				k.log.Info("the store is written again")

@@ -184,6 +184,9 @@ func (k *Keeper) readState() {
 		case n.standbySince == 0 || n.state == nil || n.state.LastPID != s.LastPID:
 			n.standbySince = boottime.Now()
 		}
+		if s.Server == grant.Down {
+			n.covered = life{} // the next server may get the same process id, and what it begins with is another matter (SAFETY D14)
+		}
 		changed = n.state == nil || n.state.Phase != s.Phase || n.state.Server != s.Server || n.state.Ending != s.Ending || n.state.Vote != s.Vote
 		n.state = &s
 	})

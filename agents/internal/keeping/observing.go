@@ -89,7 +89,7 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		leading := v.InForce(now) && !s.InRecovery
 		leading = leading && s.Flushed != nil
 		if leading {
-			k.tellRecord(v.Record.Epoch, func(n *news) { n.lsn, n.systemID = durable.add(*s.Inserted, *s.Flushed), s.SystemID })
+			k.tellRecord(v.Record.Epoch, func(n *news) { n.lsn, n.systemID = durable.of(v.Record.Reign).add(*s.Inserted, *s.Flushed), s.SystemID })
 			if err := k.opened(v, s.Timeline); err != nil {
 				return err
 			}
@@ -171,7 +171,18 @@ const (
 )
 
 // durableEnd finds the end of a record that is on disk. What is flushed may end within a record, and a crash would leave that one out.
-type durableEnd struct{ inserted, told lsn.LSN }
+type durableEnd struct {
+	inserted, told lsn.LSN
+	reign          string
+}
+
+// of begins anew in another reign: what an earlier one had on disk may have been given up since.
+func (d *durableEnd) of(reign string) *durableEnd {
+	if d.reign != reign {
+		*d = durableEnd{reign: reign}
+	}
+	return d
+}
 
 func (d *durableEnd) add(inserted, flushed lsn.LSN) lsn.LSN {
 	for _, next := range []lsn.LSN{inserted, d.inserted} {

@@ -95,3 +95,15 @@ func TestPositionOfAnEarlierVoteIsNoneOfThisOne(t *testing.T) {
 		}
 	}
 }
+
+// A member that led, was rewound and leads again has less than it once told: the record must not name what was given up.
+func TestEndOfAnEarlierReignIsForgotten(t *testing.T) {
+	var d durableEnd
+	d.of("a").add(0x5100, 0x5100)
+	if got, want := d.of("a").add(0x5100, 0x5100), lsn.LSN(0x5100-pageHeader); got != want {
+		t.Errorf("in one reign: got %s, want %s", got, want)
+	}
+	if got, want := d.of("b").add(0x2100, 0x2100), lsn.LSN(0x2100-pageHeader); got != want {
+		t.Errorf("in the next: got %s, want %s", got, want)
+	}
+}

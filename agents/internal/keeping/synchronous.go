@@ -65,7 +65,7 @@ func (k *Keeper) synchronous() func(context.Context) error {
 		k.readMode()
 		n, v, now := k.look(), k.view(), boottime.Now()
 		s := n.freshStatus(now)
-		leading := v.InForce(now) && k.issuer.inForce() && s != nil && !s.InRecovery && n.state != nil && n.state.Server == grant.Writable
+		leading := v.InForce(now) && v.Confirmed() && k.issuer.inForce() && s != nil && !s.InRecovery && n.state != nil && n.state.Server == grant.Writable
 		if !leading || !n.mode.On() && v.Record.Sync == nil && k.waitsFor(n, v).Equal(quorum.Set{}) {
 			o.Close()
 			p, said = syncing{}, ""

@@ -69,6 +69,10 @@ type View struct {
 // InForce reports whether this incarnation may write at now.
 func (v View) InForce(now boottime.Instant) bool { return v.Mine && now.Before(v.Deadline) }
 
+// Confirmed reports whether the store has confirmed a write of this very process. Before that, a write of the process before it may still land:
+// the record that was read is then not the one that others go by, and nothing that rests on who is listed or counted in it may be decided.
+func (v View) Confirmed() bool { return v.Renewals > 0 }
+
 // Unchanged is how long this process has known the present version. It need not have read it again in between: the take-over is
 // a compare-and-set on that version, which fails if it changed.
 func (v View) Unchanged(now boottime.Instant) time.Duration {
