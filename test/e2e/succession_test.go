@@ -17,6 +17,8 @@ import (
 // ha is the release whose leader is lost again and again: three members, one to a node.
 var ha = newRelease(namespace, "ha", map[string]string{"replicas": "2"})
 
+// This file's name puts its cases behind those that look at how a release came up: nodes that die restart every pod on them.
+
 // TestFailover loses the leader, or what belongs to it, in many ways. Each case writes all the time and ends with a whole database: one writable member, the same
 // rows on all, nothing acknowledged lost.
 func TestFailover(t *testing.T) {
