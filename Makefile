@@ -53,6 +53,9 @@ sbom: images ## bills of materials (SPDX) into dist/sbom/
 
 # ---- check: what a commit needs ----
 
+# Tests with three real members take minutes each: `make sites` runs them, `make check` leaves them out.
+SITES_TESTS := ^(TestOrders|TestSynchronousMode|TestFailsafe)$$
+
 .PHONY: check fmt lint unit charts golden
 check: fmt lint unit charts ## format, lint, unit and chart tests (under 12 minutes warm)
 
@@ -69,14 +72,14 @@ lint: $(GOLANGCI) ## golangci-lint over every module (waits for another run of i
 
 unit: ## unit tests over every module, with real PostgreSQL servers (needs root and `make images` once)
 	# One package at a time: several start real servers, and a starved machine is not what most of them are about.
-	$(NICE) go test -short -p 1 -timeout 15m ./...
+	$(NICE) go test -p 1 -timeout 15m -skip '$(SITES_TESTS)' ./...
 	cd images/build && $(NICE) go test -timeout 10m ./...
 	cd test/lab && $(NICE) go test -timeout 10m ./...
 	cd test && $(NICE) go test -timeout 10m ./demo/... ./writer/... ./cluster/... ./previous/... ./docs/... ./bench/...
 
 .PHONY: sites
 sites: ## sites of three real members without a cluster: what people order, synchronous mode, the API away (about six minutes)
-	$(NICE) go test -timeout 20m -run 'TestOrders|TestSynchronousMode|TestFailsafe' ./agents/keeper
+	$(NICE) go test -timeout 20m -run '$(SITES_TESTS)' ./agents/keeper
 
 .PHONY: explore
 explore: ## explore the protocol of keeper and guard further than `make check` does (DEPTH=2: about an hour)

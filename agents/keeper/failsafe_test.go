@@ -13,7 +13,6 @@ import (
 // SAFETY rule 17: an API that cannot be reached is no dead leader, as long as all who could take its place promise not to. The steps build on
 // each other.
 func TestFailsafe(t *testing.T) {
-	long(t)
 	s := newSiteApart(t, 17)
 	a, b, c := s.member(release+"-primary-0", "primary"), s.member(release+"-replica-0", "replica"), s.member(release+"-replica-1", "replica")
 	all := []*member{a, b, c}

@@ -165,11 +165,3 @@ func TestSite(t *testing.T) {
 	})
 	t.Run("resources_at_rest", func(t *testing.T) { rest(t, primary, replica) })
 }
-
-// long marks a test that takes minutes: `make test` runs it by `make sites`, `make check` does not.
-func long(t *testing.T) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("takes minutes; make sites runs it")
-	}
-}

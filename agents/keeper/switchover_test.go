@@ -82,7 +82,6 @@ func (s *site) asks(t *testing.T, code int, says string, args ...string) {
 
 // What people ask of a site, by the binary that they ask with. The steps build on each other.
 func TestOrders(t *testing.T) {
-	long(t)
 	s := newSiteApart(t, 17)
 	a, b := s.member(release+"-primary-0", "primary"), s.member(release+"-replica-0", "replica")
 	a.create()

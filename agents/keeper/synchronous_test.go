@@ -9,7 +9,6 @@ import (
 
 // Synchronous mode on real servers: whom commits wait for, and who may lead after what was acknowledged. The steps build on each other.
 func TestSynchronousMode(t *testing.T) {
-	long(t)
 	s := newSiteApart(t, 17)
 	s.more = "synchronous: {mode: any, number: 1}"
 	a, b, c := s.member(release+"-primary-0", "primary"), s.member(release+"-replica-0", "replica"), s.member(release+"-replica-1", "replica")

@@ -35,27 +35,22 @@ func (o *order) until(cmd *cobra.Command) {
 }
 
 func (r *run) promote() *cobra.Command {
-	var o order
-	cmd := &cobra.Command{
-		Use: "promote POD", Short: "Let this member lead: a switchover to it", Args: cobra.ExactArgs(1),
-		Long: "A switchover to POD, and nothing else: a member is never promoted beside one that leads.\n\n" + switchoverLong,
-		RunE: func(_ *cobra.Command, args []string) error {
-			o.Pod = args[0]
-			return r.carry(peers.Switchover, &o)
-		},
-	}
-	o.flags(cmd)
-	o.until(cmd)
-	return cmd
+	return r.directed("promote POD", "Let this member lead: a switchover to it",
+		"A switchover to POD, and nothing else: a member is never promoted beside one that leads.", func(o *order, pod string) { o.Pod = pod })
 }
 
 func (r *run) demote() *cobra.Command {
+	return r.directed("demote POD", "Let any other member lead than this one: a switchover away from it",
+		"A switchover away from POD, to the best other member. If POD does not lead there is nothing to do.", func(o *order, pod string) { o.From = pod })
+}
+
+// directed is a switchover to or away from the pod that is its argument.
+func (r *run) directed(use, short, long string, direct func(*order, string)) *cobra.Command {
 	var o order
 	cmd := &cobra.Command{
-		Use: "demote POD", Short: "Let any other member lead than this one: a switchover away from it", Args: cobra.ExactArgs(1),
-		Long: "A switchover away from POD, to the best other member. If POD does not lead there is nothing to do.\n\n" + switchoverLong,
+		Use: use, Short: short, Args: cobra.ExactArgs(1), Long: long + "\n\n" + switchoverLong,
 		RunE: func(_ *cobra.Command, args []string) error {
-			o.From = args[0]
+			direct(&o, args[0])
 			return r.carry(peers.Switchover, &o)
 		},
 	}

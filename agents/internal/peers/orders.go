@@ -59,11 +59,10 @@ type Order struct {
 
 // Validate reports an order that cannot be understood.
 func (o Order) Validate() error {
+	if err := understood("the order", o.Format); err != nil {
+		return err
+	}
 	switch {
-	case o.Format > Format:
-		return fmt.Errorf("the order has format %d, this keeper understands up to %d", o.Format, Format)
-	case o.Format < 1:
-		return errors.New("the order has no format number")
 	case o.ID == "" || len(o.ID) > 100:
 		return errors.New("the order has no id, or one of more than 100 characters")
 	case len(o.Reason) > 500 || len(o.Pod) > 253 || len(o.From) > 253:

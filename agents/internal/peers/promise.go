@@ -33,12 +33,11 @@ type Plea struct {
 }
 
 func (p Plea) validate() error {
+	if err := understood("the request", p.Format); err != nil {
+		return err
+	}
 	switch {
-	case p.Format > Format:
-		return fmt.Errorf("the request has format %d, this keeper understands up to %d", p.Format, Format)
-	case p.Format < 1:
-		return errors.New("the request has no format number")
-	case p.Leader.Member == "" || p.Leader.Pod == "" || p.Leader.Boot == "":
+	case nobody(p.Leader):
 		return errors.New("the request does not say whose it is")
 	case p.Epoch.IsZero() || p.Version.IsZero():
 		return errors.New("the request names no epoch or no version of the record")

@@ -51,14 +51,27 @@ type Standing struct {
 	Epoch epoch.Epoch `json:"epoch,omitzero"`
 }
 
+// understood reports a value whose format this code does not know.
+func understood(what string, format int) error {
+	switch {
+	case format > Format:
+		return fmt.Errorf("%s has format %d, this keeper understands up to %d", what, format, Format)
+	case format < 1:
+		return fmt.Errorf("%s has no format number", what)
+	}
+	return nil
+}
+
+// nobody reports an incarnation of which a part is missing.
+func nobody(i grant.Incarnation) bool { return i.Member == "" || i.Pod == "" || i.Boot == "" }
+
 // Validate reports an answer that no keeper of ours gives, so that nobody judges a half-understood one.
 func (s Standing) Validate() error {
+	if err := understood("the answer", s.Format); err != nil {
+		return err
+	}
 	switch {
-	case s.Format > Format:
-		return fmt.Errorf("the answer has format %d, this keeper understands up to %d", s.Format, Format)
-	case s.Format < 1:
-		return errors.New("the answer has no format number")
-	case s.Me.Member == "" || s.Me.Pod == "" || s.Me.Boot == "":
+	case nobody(s.Me):
 		return errors.New("the answer does not say whose it is")
 	case s.Known && (s.Timeline == 0 || s.Position == 0):
 		return errors.New("the answer has a known position without a timeline or a place")
@@ -80,12 +93,11 @@ type look struct {
 }
 
 func (l look) validate() error {
+	if err := understood("the request", l.Format); err != nil {
+		return err
+	}
 	switch {
-	case l.Format > Format:
-		return fmt.Errorf("the request has format %d, this keeper understands up to %d", l.Format, Format)
-	case l.Format < 1:
-		return errors.New("the request has no format number")
-	case l.From.Member == "" || l.From.Pod == "" || l.From.Boot == "":
+	case nobody(l.From):
 		return errors.New("the request does not say whose it is")
 	case l.Version.IsZero():
 		return errors.New("the request names no version of the record")
