@@ -126,18 +126,25 @@ func TestReplicaAheadOfTheWinnerIsRewound(t *testing.T) {
 	}
 }
 
-// Two standbys of one primary are promoted one after the other. The second one knows that the first number is taken.
-func TestBothOfTwoPromotionsEndOnOnePast(t *testing.T) {
-	t.Parallel()
+// twoPromotions is a primary, old, on first's volume, and two standbys that were both promoted: lost, on p's volume, to timeline 2, and l to line.
+func twoPromotions(t *testing.T, line int) (p, first *pod, old, lost, l *leader) {
+	t.Helper()
 	root := pgtest.OpenRoot(t, 17)
-	p, first := newPod(t, root, "db-replica-0", root.TempDir(t)), newPod(t, root, "db-primary-0", root.TempDir(t))
-	old := first.leads(17)
-	l := old.standby(t)
-	lost := old.standby(t, pgtest.WithVolume(p.volume))
+	p, first = newPod(t, root, "db-replica-0", root.TempDir(t)), newPod(t, root, "db-primary-0", root.TempDir(t))
+	old = first.leads(17)
+	l = old.standby(t)
+	lost = old.standby(t, pgtest.WithVolume(p.volume))
 	l.upTo(t, old)
 	lost.upTo(t, old)
 	lost.promote(t, 2)
-	l.promote(t, 3)
+	l.promote(t, line)
+	return p, first, old, lost, l
+}
+
+// Two standbys of one primary are promoted one after the other. The second one knows that the first number is taken.
+func TestBothOfTwoPromotionsEndOnOnePast(t *testing.T) {
+	t.Parallel()
+	p, first, old, lost, l := twoPromotions(t, 3)
 	lost.write(t, 6002, 6002)
 	l.write(t, 6003, 6003)
 	old.write(t, 6001, 6001)
@@ -156,20 +163,12 @@ func TestBothOfTwoPromotionsEndOnOnePast(t *testing.T) {
 // One number for two pasts: pg_rewind would say that nothing is to be done, and the member would stream with other rows.
 func TestSameTimelineNumberOfAnotherReignIsRefused(t *testing.T) {
 	t.Parallel()
-	root := pgtest.OpenRoot(t, 17)
-	p, first := newPod(t, root, "db-replica-0", root.TempDir(t)), newPod(t, root, "db-primary-0", root.TempDir(t))
-	old := first.leads(17)
-	l := old.standby(t)
-	lost := old.standby(t, pgtest.WithVolume(p.volume))
-	l.upTo(t, old)
-	lost.upTo(t, old)
-	lost.promote(t, 2)
-	l.promote(t, 2)
+	p, _, old, lost, l := twoPromotions(t, 2)
 	lost.Kill(t)
 	p.wasPrimary(old.id, 2)
 	p.follows(l, 2)
 	was := p.fingerprint()
-	proc := p.start(seedBinary(t, root))
+	proc := p.start(seedBinary(t, p.Root))
 	p.waitRefused("has given the same number to epoch 0.4: it has diverged")
 	if p.fingerprint() != was {
 		t.Error("the data directory has changed")
