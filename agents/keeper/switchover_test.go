@@ -161,7 +161,7 @@ func TestOrders(t *testing.T) {
 	})
 	step("shutdown_that_hangs_is_called_off", func(t *testing.T) {
 		// A session that stops itself: a fast shutdown waits for it without end.
-		go func() { _, _ = a.sql("COPY (SELECT 1) TO PROGRAM 'kill -STOP $PPID; sleep 1'") }()
+		go func() { _, _ = a.sql("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; kill -STOP $PPID; sleep 1'") }()
 		a.waitSQL("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY (SELECT 1) TO PROGRAM%'", "1")
 		time.Sleep(time.Second) // the shell runs a moment after the query shows
 		s.asks(t, 3, "did not shut down within 10s; db-primary-0 goes on as primary in epoch 1.5", "switchover")
@@ -228,7 +228,7 @@ func TestOrders(t *testing.T) {
 		c.create()
 		c.waitStatus("/replica?lag=1MB", 200)
 		a.waitSQL("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "2") // its slot is made a little later
-		freeze := "DO $$ BEGIN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'kill -STOP ' || (SELECT pid FROM pg_stat_wal_receiver)); END $$"
+		freeze := "DO $$ BEGIN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'cat >/dev/null; kill -STOP ' || (SELECT pid FROM pg_stat_wal_receiver)); END $$"
 		if _, err := c.sql(freeze); err != nil {
 			t.Fatal(err)
 		}

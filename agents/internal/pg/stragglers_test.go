@@ -30,7 +30,7 @@ func TestFrozenReceiverIsAStragglerAndCanBeEnded(t *testing.T) {
 	}
 	eventually(t, "nobody lags", ask, func(l []Straggler) bool { return len(l) == 0 })
 
-	frozen.SQL(t, "DO $$ BEGIN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'kill -STOP ' || (SELECT pid FROM pg_stat_wal_receiver)); END $$")
+	frozen.SQL(t, "DO $$ BEGIN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'cat >/dev/null; kill -STOP ' || (SELECT pid FROM pg_stat_wal_receiver)); END $$")
 	primary.SQL(t, "CREATE TABLE more AS SELECT generate_series(1, 1000)")
 	lagging := eventually(t, "the frozen one alone lags", ask, func(l []Straggler) bool { return len(l) == 1 })
 	if lagging[0].Name != "frozen" || lagging[0].State != "streaming" {
