@@ -76,6 +76,9 @@ type State struct {
 	Volume  *Volume          `json:"volume,omitempty"`
 	Done    *Progress        `json:"progress,omitempty"`
 	LastPID int              `json:"postmaster,omitempty"`
+	// Began is when the server was started, CLOCK_BOOTTIME. Two servers of one pod can have one process id, because a container that starts anew
+	// counts from the beginning; they never have one instant. Zero: no server runs, or an older release started it.
+	Began boottime.Instant `json:"began,omitempty"`
 	// Vote is the version of the record that the volume notes and on which this server streams from nobody; zero: it does, or may.
 	Vote epoch.Version `json:"vote,omitzero"`
 	// Ending says that the container was told to end. The server goes on for a while, so that keeper can hand over (SAFETY D40).

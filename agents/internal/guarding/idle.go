@@ -171,7 +171,7 @@ func (g *Guard) start(ctx context.Context, signals <-chan os.Signal) (*life, err
 	}
 	g.report.Update(func(s *grant.State) {
 		s.Phase, s.Server, s.Reason, s.Seq = grant.Starting, l.kind, why, newest.Seq
-		s.KilledAll, s.LastPID = false, 0
+		s.KilledAll, s.LastPID, s.Began = false, 0, 0
 	})
 	if writable {
 		g.grants.begin(l.reign, newest)
@@ -199,7 +199,7 @@ func (g *Guard) fork(ctx context.Context, l *life) error {
 	l.server = server
 	g.ran, g.trouble = true, ""
 	g.unlock()
-	g.report.Update(func(s *grant.State) { s.LastPID = server.PID() })
+	g.report.Update(func(s *grant.State) { s.LastPID, s.Began = server.PID(), boottime.Now() })
 	return nil
 }
 

@@ -97,7 +97,7 @@ func (g *Guard) buried(ctx context.Context, l *life) {
 	}
 	g.report.Update(func(s *grant.State) {
 		s.Phase, s.Server, s.Reason = grant.Stopped, grant.Down, l.why
-		s.KilledAll, s.StopSeconds, s.LastExit, s.LastPID = killed, g.worst.Seconds(), exit, 0
+		s.KilledAll, s.StopSeconds, s.LastExit, s.LastPID, s.Began = killed, g.worst.Seconds(), exit, 0, 0
 		s.Vote = epoch.Version{}
 	})
 }

@@ -36,7 +36,7 @@ func (k *Keeper) failsafe() func(context.Context) error {
 	var able writers
 	return func(ctx context.Context) error {
 		v, now := k.view(), boottime.Now()
-		if v.Problem == "" || !v.InForce(now) || !v.Confirmed() {
+		if !pleads(v, now) {
 			able = nil
 			if said != "" && v.Problem == "" {
 				k.log.Info("the store is written again")
@@ -63,6 +63,12 @@ func (k *Keeper) failsafe() func(context.Context) error {
 		}
 		return nil
 	}
+}
+
+// pleads reports whether a leader asks the others to hold still. A process that has only read the record does not know its list: a write of the
+// process before it may still land, and whoever that one lists would not be asked.
+func pleads(v lease.View, now boottime.Instant) bool {
+	return v.Problem != "" && v.InForce(now) && v.Confirmed()
 }
 
 func (k *Keeper) plea(r record.Record) peers.Plea {

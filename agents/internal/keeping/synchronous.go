@@ -64,9 +64,7 @@ func (k *Keeper) synchronous() func(context.Context) error {
 	return func(ctx context.Context) error {
 		k.readMode()
 		n, v, now := k.look(), k.view(), boottime.Now()
-		s := n.freshStatus(now)
-		leading := v.InForce(now) && v.Confirmed() && k.issuer.inForce() && s != nil && !s.InRecovery && n.state != nil && n.state.Server == grant.Writable
-		if !leading || !n.mode.On() && v.Record.Sync == nil && k.waitsFor(n, v).Equal(quorum.Set{}) {
+		if !n.writes(v, now) || !k.issuer.inForce() || !n.mode.On() && v.Record.Sync == nil && k.waitsFor(n, v).Equal(quorum.Set{}) {
 			o.Close()
 			p, said = syncing{}, ""
 			k.change(func(n *known) { n.sync = nil })
@@ -78,7 +76,7 @@ func (k *Keeper) synchronous() func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		facts := p.facts(boottime.Now(), n.state.LastPID, v.Record, k.waitsFor(n, v), n.mode, acks)
+		facts := p.facts(boottime.Now(), lifeOf(*n.state, v.Record), v.Record, k.waitsFor(n, v), n.mode, acks)
 		facts.Pending = n.news.syncPending(v.Record)
 		step := quorum.Next(facts)
 		k.change(func(n *known) {
@@ -106,6 +104,13 @@ func (k *Keeper) synchronous() func(context.Context) error {
 		}
 		return nil
 	}
+}
+
+// writes reports whether this member's server writes under a record that the store has confirmed to this very process: what the record promises
+// is compared with what the server does, so a late write of the process before must not be able to change it.
+func (n known) writes(v lease.View, now boottime.Instant) bool {
+	s := n.freshStatus(now)
+	return v.InForce(now) && v.Confirmed() && s != nil && !s.InRecovery && n.state != nil && n.state.Server == grant.Writable
 }
 
 // syncEvery: quickly while something is awaited, because commits may wait with it.
@@ -137,11 +142,15 @@ func (k *Keeper) readMode() {
 	k.judgeWake.up()
 }
 
-// life is one life of the server in one reign.
+// life is one life of the server in one reign. The process id alone does not tell two of them apart.
 type life struct {
 	pid   int
+	began boottime.Instant
 	reign string
 }
+
+// lifeOf is the life that a state tells of.
+func lifeOf(s grant.State, r record.Record) life { return life{s.LastPID, s.Began, r.Reign} }
 
 // syncing is what the synchronous loop has seen over time.
 type syncing struct {
@@ -159,8 +168,8 @@ type syncing struct {
 }
 
 // facts takes in one answer of the server and tells what a step rests on.
-func (p *syncing) facts(now boottime.Instant, pid int, r record.Record, ordered quorum.Set, mode settings.Synchronous, a pg.Acks) quorum.Facts {
-	if s := (life{pid, r.Reign}); p.server != s {
+func (p *syncing) facts(now boottime.Instant, s life, r record.Record, ordered quorum.Set, mode settings.Synchronous, a pg.Acks) quorum.Facts {
+	if p.server != s {
 		*p = syncing{server: s, opened: a.Flushed, seen: map[string]boottime.Instant{}}
 	}
 	p.prove(now, grantOf(ordered).Names(), a)
@@ -238,5 +247,5 @@ func (k *Keeper) covered(n known, v lease.View) bool {
 	if !n.mode.On() && v.Record.Sync == nil {
 		return true
 	}
-	return n.state != nil && n.covered == life{n.state.LastPID, v.Record.Reign}
+	return n.state != nil && n.covered == lifeOf(*n.state, v.Record)
 }

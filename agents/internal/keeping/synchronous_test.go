@@ -66,18 +66,18 @@ func TestWhatASynchronousStepRestsOn(t *testing.T) {
 		return pg.Acks{Names: grantOf(ordered).Names(), Flushed: end, Idle: true, Standbys: standbys}
 	}
 	var p syncing
-	f := p.facts(start, 7, r, ordered, mode, acks(0x100, streams("b", 0x80)))
+	f := p.facts(start, life{pid: 7}, r, ordered, mode, acks(0x100, streams("b", 0x80)))
 	if f.Mode != quorum.Any || f.Leader != "a" || !f.Record.Equal(ordered) || len(f.Members) != 2 || f.InForce || p.covered {
 		t.Errorf("first: got %+v, covered %v", f, p.covered)
 	}
 	if b, c := f.Members["b"], f.Members["c"]; !b.Streams || b.CaughtUp || c.Streams || c.Away != 0 {
 		t.Errorf("first: got %+v %+v", b, c)
 	}
-	f = p.facts(start.Add(settle), 7, r, ordered, mode, acks(0x200, streams("b", 0x100)))
+	f = p.facts(start.Add(settle), life{pid: 7}, r, ordered, mode, acks(0x200, streams("b", 0x100)))
 	if b, c := f.Members["b"], f.Members["c"]; !f.InForce || b.CaughtUp || c.Away != settle || !p.covered {
 		t.Errorf("in force: got %+v %+v %+v, covered %v; what the server began with is on one member, what it has written since is not", f, b, c, p.covered)
 	}
-	f = p.facts(start.Add(2*settle), 7, r, ordered, mode, acks(0x300, streams("b", 0x200)))
+	f = p.facts(start.Add(2*settle), life{pid: 7}, r, ordered, mode, acks(0x300, streams("b", 0x200)))
 	if !f.Members["b"].CaughtUp {
 		t.Errorf("caught up: got %+v", f.Members["b"])
 	}
@@ -87,26 +87,26 @@ func TestWhatASynchronousStepRestsOn(t *testing.T) {
 		"has_not_caught_up_at_all": {func() pg.Standby { s := streams("b", 0x900); s.Streams = false; return s }()},
 	} {
 		q := syncing{}
-		if f := q.facts(start, 7, r, ordered, mode, acks(0x100, standbys...)); f.Members["b"].Streams || q.covered {
+		if f := q.facts(start, life{pid: 7}, r, ordered, mode, acks(0x100, standbys...)); f.Members["b"].Streams || q.covered {
 			t.Errorf("%s: counts: %+v", name, f.Members["b"])
 		}
 	}
-	f = p.facts(start.Add(3*settle), 8, r, ordered, mode, acks(0x400, streams("b", 0x300)))
+	f = p.facts(start.Add(3*settle), life{pid: 8}, r, ordered, mode, acks(0x400, streams("b", 0x300)))
 	if f.InForce || f.Members["b"].CaughtUp || p.covered {
 		t.Errorf("another server: got %+v, covered %v", f, p.covered)
 	}
 	r.Sync = nil
 	q := syncing{}
-	if q.facts(start, 7, r, quorum.Nobody(), mode, acks(0x100)).Record != nil || q.covered {
+	if q.facts(start, life{pid: 7}, r, quorum.Nobody(), mode, acks(0x100)).Record != nil || q.covered {
 		t.Error("no promise yet: the server counts as covered")
 	}
 	r.Sync = &record.Sync{}
 	q = syncing{}
-	if q.facts(start, 7, r, quorum.Nobody(), mode, acks(0x100)); q.covered {
+	if q.facts(start, life{pid: 7}, r, quorum.Nobody(), mode, acks(0x100)); q.covered {
 		t.Error("nobody can acknowledge: the server counts as covered")
 	}
 	q = syncing{}
-	if q.facts(start, 7, r, quorum.Set{}, mode, acks(0x100)); !q.covered {
+	if q.facts(start, life{pid: 7}, r, quorum.Set{}, mode, acks(0x100)); !q.covered {
 		t.Error("the record says that nobody is waited for, and the server is still held back")
 	}
 }
