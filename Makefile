@@ -42,11 +42,13 @@ lab: deps ## build bin/lab and the Kubernetes it runs (about 10 minutes the firs
 	cd test/lab && $(NICE) go build -o ../../bin/lab ./cmd/lab
 	bin/lab build
 
-images: deps ## build all images, with docker, podman or buildah (`make images push REGISTRY=…` pushes them too)
+images: ## build all images, with docker, podman or buildah (`make images push REGISTRY=…` pushes them too)
+	@test/deps.sh images
 	$(NICE) go run -C images/build . build all
 
 push: images ## push the images to REGISTRY
 	$(NICE) go run -C images/build . push --registry $(REGISTRY) all
+	@echo "for helm: --set global.imageRegistry=$(REGISTRY) --set global.imageTag=$(TAG)"
 
 sbom: images ## bills of materials (SPDX) into dist/sbom/
 	$(NICE) go run -C images/build . sbom

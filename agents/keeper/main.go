@@ -22,6 +22,7 @@
 //	PGSPAN_SLOT_TTL        how long a member whose pod is gone keeps its place and its slot (1h)
 //	PGSPAN_LISTEN          address of health checks and metrics (:8008)
 //	PGSPAN_PEERS_LISTEN    address where the other keepers reach this one, over mutual TLS; they call port 8009 (:8009)
+//	PGSPAN_KEEPERS         not for keeper: for role, when a person runs that in keeper's container
 //	PGSPAN_LOG_LEVEL       debug, info, warn or error (info)
 //	PGSPAN_CONTROL         grant and state (/pgspan/control)
 //	PGSPAN_SOCKET          the server's Unix socket (/pgspan/socket)

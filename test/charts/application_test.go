@@ -24,6 +24,7 @@ func TestApplicationSecret(t *testing.T) {
 	all := objects(t, release{live: live, values: `
 users: {app: {existingSecret: given, passwordKey: pw}}
 tls: {mode: secret, secret: {name: certs}}
+unfinished: {sites: true}
 site: leo
 service: {rw: {port: 6543}}
 sites: {leo: {host: 198.51.100.10}, ait: {host: db.ait.example.com, port: 7432}, six: {host: "2001:db8::1"}}`}.mustRender(t))

@@ -90,6 +90,7 @@ func TestCertificatesCarryTheNamesThatTheCommandGivesThem(t *testing.T) {
 		"override_away": {name: "quay", namespace: "prod", values: "namespaceOverride: databases"},
 		"several_sites": {name: "quay", namespace: "prod", values: `
 tls: {mode: certManager, certManager: {issuerRef: {name: company}}}
+unfinished: {sites: true}
 site: leo
 sites:
   leo: {host: 198.51.100.10}

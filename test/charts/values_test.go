@@ -269,6 +269,8 @@ func TestImages(t *testing.T) {
 		"defaults":       {"", "ghcr.io/pgspan/agents:0.1.0", "ghcr.io/pgspan/postgres:17-0.1.0"},
 		"other_major":    {"postgresql: {version: 18}", "ghcr.io/pgspan/agents:0.1.0", "ghcr.io/pgspan/postgres:18-0.1.0"},
 		"mirror":         {"global: {imageRegistry: 'mirror:5000'}", "mirror:5000/pgspan/agents:0.1.0", "mirror:5000/pgspan/postgres:17-0.1.0"},
+		"one_version":    {"global: {imageTag: v9-dirty}", "ghcr.io/pgspan/agents:v9-dirty", "ghcr.io/pgspan/postgres:17-v9-dirty"},
+		"own_registry":   {"global: {imageRegistry: mirror, imageTag: x}\ndatabase: {image: {registry: docker.io, repository: library/postgres, tag: '17'}}", "mirror/pgspan/agents:x", "docker.io/library/postgres:17"},
 		"tag_and_digest": {"agents: {image: {tag: dev}}\ndatabase: {image: {tag: x, digest: 'sha256:" + strings.Repeat("a", 64) + "'}}", "ghcr.io/pgspan/agents:dev", "ghcr.io/pgspan/postgres@sha256:" + strings.Repeat("a", 64)},
 	}
 	for name, c := range cases {

@@ -23,7 +23,7 @@ func (d *demo) install(ctx context.Context) error {
 	}
 	args := []string{"upgrade", "--install", release, d.chart, "--namespace", namespace, "--kube-context", d.site, "-f", d.values}
 	if d.tag != "" {
-		args = append(args, "--set", "agents.image.tag="+d.tag+",pgpool.image.tag="+d.tag+",database.image.tag=17-"+d.tag)
+		args = append(args, "--set-string", "global.imageTag="+d.tag)
 	}
 	fmt.Println("   helm", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, d.helm, args...)

@@ -124,13 +124,13 @@ func runFile(t *testing.T, root, file string) (ran int) {
 	return ran
 }
 
-var helmOfTheChart = regexp.MustCompile(`(?m)^(helm (?:install|upgrade).* charts/pgspan)\b(?: --set global\.imageRegistry=\S+)?`)
+var helmOfTheChart = regexp.MustCompile(`(?m)^(helm (?:install|upgrade).* charts/pgspan)\b(?: --set global\.imageRegistry=\S+ --set global\.imageTag=\S+)?`)
 
 // inLab puts the lab's registry in place of the reader's, and pods small enough to stand beside the other tests'.
 func inLab(script, tag string) string {
 	values := " -f test/e2e/values.yaml"
 	if tag != "" {
-		values += " --set agents.image.tag=" + tag + ",pgpool.image.tag=" + tag + ",database.image.tag=17-" + tag
+		values += " --set-string global.imageTag=" + tag
 	}
 	return helmOfTheChart.ReplaceAllString(script, "${1}"+values)
 }

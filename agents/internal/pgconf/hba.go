@@ -2,6 +2,7 @@ package pgconf
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -68,12 +69,27 @@ func checkHBA(line string) string {
 	if len(fields) < least {
 		return fmt.Sprintf("has %d fields and needs %d", len(fields), least)
 	}
-	// The method stands after the address, which may have a mask of its own.
-	if slices.Contains(fields[3:], "trust") {
+	method := 4
+	if kind == "local" {
+		method = 3
+	} else if net.ParseIP(fields[3]) != nil {
+		method = 5 // the address has a mask of its own
+	}
+	if len(fields) <= method {
+		return fmt.Sprintf("has %d fields and needs %d: a mask follows an address without one", len(fields), method+1)
+	}
+	switch name := strings.Trim(fields[method], `"`); { // the server takes the quotes off before it compares
+	case name == "trust":
 		return "uses trust: nobody may log in without a password or a certificate"
+	case !slices.Contains(hbaMethods, name):
+		return "has the method " + name + ": want one of " + strings.Join(hbaMethods, ", ")
 	}
 	return ""
 }
+
+// hbaMethods are those of PostgreSQL 15 to 18 that a server of Debian knows, without trust. A server does not start with another one, and a running one
+// goes on with the lines of before. Source: PostgreSQL 18, "The pg_hba.conf File".
+var hbaMethods = []string{"scram-sha-256", "cert", "md5", "password", "reject", "gss", "sspi", "ident", "peer", "pam", "ldap", "radius", "oauth"}
 
 // hbaFields splits a line as the server does: at blanks, but not inside double quotes.
 func hbaFields(line string) []string {

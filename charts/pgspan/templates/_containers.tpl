@@ -29,6 +29,8 @@
     - {name: PGSPAN_STOP_TIME, value: {{ $c.Values.lease.stopTime | quote }}}
     - {name: PGSPAN_RENEW_EVERY, value: {{ $c.Values.lease.renewEvery | quote }}}
     - {name: PGSPAN_SLOT_TTL, value: {{ $c.Values.replication.slotTTL | quote }}}
+    # For a person: kubectl exec <pod> -c keeper -- role status
+    - {name: PGSPAN_KEEPERS, value: {{ printf "%s:8009" (include "pgspan.host" (dict "context" $c "service" "members")) | quote }}}
     {{- if eq $c.Values.tls.mode "generated" }}
     - {name: PGSPAN_TLS_RENEW, value: {{ include "pgspan.fullname" $c }}-tls}
     - {name: PGSPAN_TLS_CA, value: {{ include "pgspan.fullname" $c }}-ca}

@@ -1,24 +1,22 @@
 {{/*
-An image's reference. Usage: {{ include "pgspan.image" (dict "context" $ "image" .Values.agents.image "tag" .Chart.AppVersion) }}
+An image's reference. "of" comes before the version in the tag. Usage: {{ include "pgspan.image" (dict "context" $ "image" .Values.agents.image "of" "") }}
 */}}
 {{- define "pgspan.image" -}}
-{{- $registry := .context.Values.global.imageRegistry | default .image.registry -}}
-{{- $name := .image.repository -}}
-{{- if $registry -}}{{- $name = printf "%s/%s" $registry .image.repository -}}{{- end -}}
+{{- $global := .context.Values.global -}}
+{{- $name := printf "%s/%s" (.image.registry | default $global.imageRegistry | default "ghcr.io") .image.repository -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" $name .image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $name (.image.tag | default .tag) -}}
+{{- printf "%s:%s" $name (.image.tag | default (printf "%s%s" .of ($global.imageTag | default .context.Chart.AppVersion))) -}}
 {{- end -}}
 {{- end -}}
 
 {{/* The agents' image. Usage: {{ include "pgspan.agentsImage" . }} */}}
 {{- define "pgspan.agentsImage" -}}
-{{- include "pgspan.image" (dict "context" . "image" .Values.agents.image "tag" .Chart.AppVersion) -}}
+{{- include "pgspan.image" (dict "context" . "image" .Values.agents.image "of" "") -}}
 {{- end -}}
 
 {{/* The server's image. Usage: {{ include "pgspan.postgresImage" . }} */}}
 {{- define "pgspan.postgresImage" -}}
-{{- $tag := printf "%v-%s" .Values.postgresql.version .Chart.AppVersion -}}
-{{- include "pgspan.image" (dict "context" . "image" .Values.database.image "tag" $tag) -}}
+{{- include "pgspan.image" (dict "context" . "image" .Values.database.image "of" (printf "%v-" .Values.postgresql.version)) -}}
 {{- end -}}

@@ -23,6 +23,9 @@ site is "{{ .Values.site }}", but there is no list of sites: name every site onc
 {{- else if and .Values.site (not (hasKey .Values.sites .Values.site)) }}
 site "{{ .Values.site }}" is not in the list of sites ({{ $names }}): add it there, or correct its name
 {{- end }}
+{{- if and (gt (len .Values.sites) 1) (not .Values.unfinished.sites) }}
+sites lists {{ len .Values.sites }} sites, but replication between sites is not built yet, and each would make a database of its own: install one site. unfinished.sites: true renders the manifests all the same, to be read
+{{- end }}
 {{- if gt (len .Values.sites) 1 }}
 {{- range $name, $site := .Values.sites }}
 {{- if not $site.host }}
@@ -148,9 +151,27 @@ superuser.existingSecret is given, but superuser.tcp is false, so nothing would 
 {{- end -}}
 
 {{- define "pgspan.validate.pods" -}}
-{{- $limit := dig "limits" "memory" "" (.Values.database.resources | default dict) }}
-{{- if and $limit (ge (include "pgspan.bytes" .Values.database.sharedMemory | int64) (include "pgspan.bytes" $limit | int64)) }}
-database.sharedMemory ({{ .Values.database.sharedMemory }}) is not less than the memory limit ({{ $limit }}), which it counts into: lower it, or raise database.resources.limits.memory
+{{- $told := dict }}
+{{- range $set := list "primary" "replica" }}
+{{- $values := include "pgspan.setValues" (dict "context" $ "bornAs" $set) | fromYaml }}
+{{- $limit := dig "limits" "memory" "" ($values.resources | default dict) }}
+{{- if and $limit (not (hasKey $told $limit)) }}
+{{- $_ := set $told $limit true }}
+{{- $free := sub (include "pgspan.bytes" $limit | int64) (include "pgspan.bytes" $values.sharedMemory | int64) }}
+{{- if le $free 0 }}
+database.sharedMemory ({{ $values.sharedMemory }}) is not less than the memory limit ({{ $limit }}), which it counts into: lower it, or raise database.resources.limits.memory, and that of the set {{ $set }} if it has its own
+{{- end }}
+{{- range $parameter, $value := $.Values.postgresql.parameters }}
+{{- if and (eq (lower $parameter) "shared_buffers") (regexMatch "^[0-9]+(kB|MB|GB|TB)$" (toString $value)) }}
+{{- if ge (include "pgspan.bytes" (toString $value | trimSuffix "B" | upper | printf "%si") | int64) (include "pgspan.bytes" $limit | int64) }}
+postgresql.parameters.{{ $parameter }} is {{ $value }}, but the servers of the set {{ $set }} have a memory limit of {{ $limit }} for everything: leave it out, and it is a quarter of the limit
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
+serviceAccount.create is false and serviceAccount.name is empty, so no pod could be made: give the name of an account that is there, or let the chart make one
 {{- end }}
 {{- range $component := list "database" "pgpool" }}
 {{- $values := index $.Values $component }}
@@ -174,11 +195,11 @@ persistence.size is {{ $.Values.persistence.size }}, but the volumes of {{ inclu
 {{- range dig "spec" "volumeClaimTemplates" list (lookup "apps/v1" "StatefulSet" (include "pgspan.namespace" $) (printf "%s-%s" (include "pgspan.fullname" $) $set)) }}
 {{- $modes := $.Values.persistence.accessModes }}
 {{- if ne (join ", " .spec.accessModes) (join ", " $modes) }}
-persistence.accessModes is {{ join ", " $modes }}, but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with {{ join ", " .spec.accessModes }}, which Kubernetes cannot change: set it back
+persistence.accessModes is {{ join ", " $modes }}, but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with {{ join ", " .spec.accessModes }}, which Kubernetes cannot change: set it back; or, if they were never bound and hold nothing, uninstall, delete these claims (kubectl delete pvc -l pgspan.io/cluster={{ include "pgspan.fullname" $ }}) and install again
 {{- end }}
 {{- $class := .spec.storageClassName | default "" }}
 {{- if ne $class ($values.storageClass | default "") }}
-persistence.storageClass is "{{ $values.storageClass }}", but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with "{{ $class }}", which Kubernetes cannot change: set it back
+persistence.storageClass is "{{ $values.storageClass }}", but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with "{{ $class }}", which Kubernetes cannot change: set it back; or, if they were never bound and hold nothing, uninstall, delete these claims (kubectl delete pvc -l pgspan.io/cluster={{ include "pgspan.fullname" $ }}) and install again
 {{- end }}
 {{- end }}
 {{- end }}

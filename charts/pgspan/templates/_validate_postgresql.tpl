@@ -24,8 +24,10 @@ postgresql.parameters.{{ $parameter }} is {{ $value }}: TLSv1.2 and TLSv1.3 are 
 {{- end }}
 {{- end }}
 {{- range $pg.hba }}
-{{- if regexMatch "(^|\\s)trust(\\s|$)" (regexReplaceAll "#.*$" . "") }}
+{{- if regexMatch "(^|\\s)trust(\\s|$)" (regexReplaceAll "#.*$" . "" | replace "\"" " ") }}
 postgresql.hba: the line "{{ . }}" lets anybody in without a password: use scram-sha-256, or cert
+{{- else if not (regexMatch "^\\s*(#|$)|\\s(reject|md5|password|scram-sha-256|gss|sspi|ident|peer|pam|ldap|radius|cert|oauth)(\\s|#|$)" (replace "\"" "" .)) }}
+postgresql.hba: the line "{{ . }}" names no method that PostgreSQL knows, and a server does not start with it: use scram-sha-256, or cert
 {{- end }}
 {{- end }}
 {{- if and (eq $pg.initdb.localeProvider "icu") (not $pg.initdb.icuLocale) }}

@@ -32,7 +32,7 @@ func (b *bench) install(ctx context.Context) error {
 	}
 	args := []string{"upgrade", "--install", release, filepath.Join(b.root, "charts", "pgspan"), "-f", filepath.Join(b.root, "test", "bench", "agent", "values.yaml")}
 	if b.tag != "" {
-		args = append(args, "--set", "agents.image.tag="+b.tag+",database.image.tag=17-"+b.tag)
+		args = append(args, "--set-string", "global.imageTag="+b.tag)
 	}
 	if err := b.helmRun(ctx, args...); err != nil {
 		return err
