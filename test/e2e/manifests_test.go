@@ -15,6 +15,7 @@ import (
 	"github.com/gruntwork-io/terratest/modules/helm"
 	"github.com/gruntwork-io/terratest/modules/k8s"
 	"github.com/gruntwork-io/terratest/modules/logger"
+	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -51,6 +52,24 @@ func TestManifests(t *testing.T) {
 					api.create(t, ctx, o)
 				}
 			})
+		}
+	})
+	run(t, "admin_of_a_namespace_is_refused_the_role_and_nothing_else", time.Minute, func(t *testing.T, ctx context.Context) {
+		api := newDryRun(t, ctx)
+		api.as(t, ctx, "admin")
+		for _, o := range rendered(t, ctx, api.namespace, chart+"/examples/minimal/values.yaml") {
+			_, err := api.try(ctx, o)
+			switch o.GetKind() {
+			case "Role":
+				if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "endpointslices") || strings.Contains(err.Error(), `"leases"`) {
+					t.Errorf("the Role: %v; want a refusal for endpointslices alone, as the chart's README says", err)
+				}
+			case "RoleBinding": // binds a Role that the dry run has not made
+			default:
+				if err != nil {
+					t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), err)
+				}
+			}
 		}
 	})
 	run(t, "unknown_field_is_refused", time.Minute, func(t *testing.T, ctx context.Context) {
@@ -137,6 +156,26 @@ func newDryRun(t *testing.T, ctx context.Context) *dryRun {
 	}
 	d.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(site.Client.Discovery()))
 	return d
+}
+
+// as lets the API server take every request from now on for one of somebody who has a ClusterRole in the namespace and nothing else.
+func (d *dryRun) as(t *testing.T, ctx context.Context, role string) {
+	t.Helper()
+	const who = "installer@example.com"
+	bindings := site.Client.RbacV1().RoleBindings(d.namespace)
+	_, err := bindings.Create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "installer"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: who}},
+	}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	config := rest.CopyConfig(site.Config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: who, Groups: []string{"system:authenticated"}}
+	if d.client, err = dynamic.NewForConfig(config); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // HandleWarningHeaderWithContext implements rest.WarningHandlerWithContext.
