@@ -59,6 +59,11 @@ func Ready(s observed.Snapshot) error {
 		if s.Leader && s.Granted {
 			return fmt.Errorf("this member is being promoted")
 		}
+		// A replica that is cut off serves reads: nobody may be left who could (SAFETY D43). But where its leader is there and has nothing for it,
+		// others have newer data, and what it serves grows old without end.
+		if s.Refused != "" {
+			return fmt.Errorf("the primary sends this replica nothing: %s", s.Refused)
+		}
 		return nil
 	default:
 		return notServing(s)

@@ -21,6 +21,8 @@ func TestAnswers(t *testing.T) {
 	}
 	near := standby(observed.Lag{LinkUp: true, Bytes: num(2000), Seconds: sec(3)})
 	cut := standby(observed.Lag{})
+	refused := cut
+	refused.Refused = "requested WAL segment 000000010000000000000003 has already been removed"
 	stuck := errors.New("stuck")
 	for name, c := range map[string]struct {
 		s     observed.Snapshot
@@ -34,6 +36,7 @@ func TestAnswers(t *testing.T) {
 		"ready_does_not_ask_for_keepers_life": {primary, stuck, "/readyz", 200},
 		"replica_is_ready":                    {near, nil, "/readyz", 200},
 		"cut_replica_still_serves_reads":      {cut, nil, "/readyz", 200},
+		"replica_that_is_refused_its_wal":     {refused, nil, "/readyz", 503},
 		"dead_server_is_not_ready":            {observed.Snapshot{}, nil, "/readyz", 503},
 		"zombie_is_not_ready":                 {zombie, nil, "/readyz", 503},
 		"promoting_is_not_ready":              {promoting, nil, "/readyz", 503},

@@ -104,6 +104,10 @@ type Local struct {
 	Standing Standing
 	// Stranger is whom the server streams from although it was told otherwise; empty: nobody.
 	Stranger string
+	// Mute is for how long the server, which is told to stream from somebody, has received nothing. Refusal is why, in that one's words;
+	// Unasked why it could not be asked.
+	Mute             time.Duration
+	Refusal, Unasked string
 	// Replayed is how far the running standby has come; nil: not known, or none runs.
 	Replayed *lsn.LSN
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
+// MuteAfter is how long a replica may receive nothing from its leader before a person is told: longer than a restart of the leader's server takes.
+const MuteAfter = time.Minute
+
 const (
 	// patience is how long the store may be silent before a member without a grant goes on by itself, as a standby (D43).
 	patience = 15 * time.Second
@@ -177,11 +180,8 @@ func follower(f Facts) Verdict {
 		return wait(fmt.Sprintf("the record of epoch %s does not list its own leader yet", r.Epoch))
 	case r.SystemID == "":
 		return wait(fmt.Sprintf("%s is creating the database", leader.Pod))
-	case !r.Listed(f.Me.Member) && f.volumeGone(r.Holder.Member):
-		return person(fmt.Sprintf("%s leads and has not listed this member; %s", leader.Pod, goneSentence(f)))
 	case !r.Listed(f.Me.Member):
-		// A member that is not listed has no slot and may be a copy (D26).
-		return wait(fmt.Sprintf("%s, which leads, has not listed this member yet", leader.Pod))
+		return unlisted(f, leader)
 	}
 	if looked && !v.Empty && !f.copied(v) && (r.Released || f.Store.Expired) {
 		if !r.MayLead() { // D45
@@ -206,6 +206,16 @@ func follower(f Facts) Verdict {
 	}
 	if f.volumeGone(r.Holder.Member) {
 		out.Reason += "; its volume is gone, and the listed members elect another when its lease runs out"
+	}
+	if f.Local.Mute >= MuteAfter && f.Local.State != nil && f.Local.State.Server == grant.Standby {
+		out.Person = true
+		out.Reason += "; this member has received nothing from it for more than a minute"
+		switch {
+		case f.Local.Refusal != "":
+			out.Reason += fmt.Sprintf(": %q, says %s; if the WAL that it needs is gone, delete its PersistentVolumeClaim and then its pod, to have it cloned anew", f.Local.Refusal, leader.Pod)
+		case f.Local.Unasked != "":
+			out.Reason += ", and could not ask why: " + f.Local.Unasked
+		}
 	}
 	return out
 }

@@ -287,11 +287,23 @@ func TestFollower(t *testing.T) {
 		"released_lease_of_another_is_left_to_who_holds_its_end": {held(other), func(f *Facts) {
 			f.Store.Record.Released, f.Local.Previous = true, &grant.Grant{Role: grant.Replica}
 		}, want{says: "does not hold"}},
-		"unlisted_member_waits":     {held(other), func(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[1:] }, want{role: grant.Wait, says: "has not listed"}},
-		"leader_not_listed":         {held(other), func(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[:1] }, want{role: grant.Wait, says: "does not list its own leader"}},
-		"database_is_being_created": {held(other), func(f *Facts) { f.Store.Record.SystemID = ""; f.Local.State.Volume = &grant.Volume{Empty: true} }, want{role: grant.Wait, says: "creating"}},
-		"foreign_data":              {held(other), func(f *Facts) { f.Local.State.Volume.SystemID = "1" }, want{role: grant.Wait, person: true, says: "another database"}},
-		"store_was_set_back":        {held(other), func(f *Facts) { f.Local.State.Volume.HighestEpoch = at(4) }, want{role: grant.Wait, person: true, says: "set back"}},
+		"unlisted_member_waits":                                  {held(other), func(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[1:] }, want{role: grant.Wait, says: "has not listed"}},
+		"unlisted_member_in_an_outage_of_the_api_reads":          {held(other), all(unlistedMember, silent(patience)), want{role: grant.Replica, says: "reads only"}},
+		"unlisted_member_while_nobody_leads_for_a_moment":        {held(other), all(unlistedMember, free(unledFor-1)), want{role: grant.Wait, says: "has not listed"}},
+		"unlisted_member_while_nobody_leads_reads_and_is_told":   {held(other), all(unlistedMember, free(unledFor)), want{role: grant.Replica, person: true, says: "up to 0/5000000 on timeline 3 at least. Bring a-replica-0 back"}},
+		"unlisted_member_after_a_release_that_nobody_took":       {held(other), all(unlistedMember, free(unledFor), func(f *Facts) { f.Store.Record.Released, f.Store.Expired = true, false }), want{role: grant.Replica, person: true, says: "nobody leads"}},
+		"unlisted_member_and_the_api_has_been_away_all_the_time": {held(other), all(unlistedMember, free(unledFor), silent(patience)), want{role: grant.Replica, says: "reads only"}},
+		"unlisted_copy_while_nobody_leads":                       {held(other), all(unlistedMember, free(unledFor), func(f *Facts) { f.Local.State.Volume.Noted = "pvc-z" }), want{role: grant.Wait, says: "has not listed"}},
+		"unlisted_and_empty_while_nobody_leads":                  {held(other), all(unlistedMember, free(unledFor), func(f *Facts) { f.Local.State.Volume = &grant.Volume{Empty: true} }), want{role: grant.Wait, says: "has not listed"}},
+		"unlisted_and_the_leaders_volume_is_gone":                {held(other), all(unlistedMember, free(unledFor), func(f *Facts) { f.Others.Volumes = f.Others.Volumes[:1] }), want{role: grant.Replica, person: true, says: "its volume is gone"}},
+		"receives_nothing_for_a_moment":                          {held(other), mute(MuteAfter-1, "gone"), want{role: grant.Replica, says: "leads"}},
+		"receives_nothing_because_its_wal_is_gone":               {held(other), mute(MuteAfter, "has already been removed"), want{role: grant.Replica, person: true, says: `"has already been removed", says a-replica-0`}},
+		"receives_nothing_and_cannot_ask_why":                    {held(other), all(mute(MuteAfter, ""), func(f *Facts) { f.Local.Unasked = "dial" }), want{role: grant.Replica, person: true, says: "could not ask why: dial"}},
+		"receives_nothing_while_its_server_is_down":              {held(other), all(mute(MuteAfter, "gone"), func(f *Facts) { f.Local.State.Server = grant.Down }), want{role: grant.Replica, says: "leads"}},
+		"leader_not_listed":                                      {held(other), func(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[:1] }, want{role: grant.Wait, says: "does not list its own leader"}},
+		"database_is_being_created":                              {held(other), func(f *Facts) { f.Store.Record.SystemID = ""; f.Local.State.Volume = &grant.Volume{Empty: true} }, want{role: grant.Wait, says: "creating"}},
+		"foreign_data":                                           {held(other), func(f *Facts) { f.Local.State.Volume.SystemID = "1" }, want{role: grant.Wait, person: true, says: "another database"}},
+		"store_was_set_back":                                     {held(other), func(f *Facts) { f.Local.State.Volume.HighestEpoch = at(4) }, want{role: grant.Wait, person: true, says: "set back"}},
 		"restored_namespace_of_which_the_leaders_claim_is_another": {held(grant.Incarnation{Member: "old-pvc-b", Pod: "x", Boot: "y"}), func(f *Facts) {
 			f.Store.Record.Members = []record.Member{{ID: "old-pvc-a", Pod: "a-primary-0"}, {ID: "old-pvc-b", Pod: "a-replica-0"}}
 		}, want{role: grant.Wait, person: true, says: "its volume is gone"}},
@@ -315,4 +327,14 @@ func TestFollower(t *testing.T) {
 		"streams_from_another_server":   {held(other), func(f *Facts) { f.Local.Stranger = "db-9 port 5432" }, want{role: grant.Replica, says: "streams from nobody until"}},
 		"higher_format_is_followed":     {held(other), func(f *Facts) { f.Store.Record.Format = 2 }, want{role: grant.Replica, says: "leads"}},
 	})
+}
+
+func unlistedMember(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[1:] }
+
+func silent(d time.Duration) func(*Facts) { return func(f *Facts) { f.Store.Silent = d } }
+
+func mute(d time.Duration, refusal string) func(*Facts) {
+	return func(f *Facts) {
+		f.Local.State.Server, f.Local.Mute, f.Local.Refusal = grant.Standby, d, refusal
+	}
 }

@@ -2,12 +2,13 @@ package keeping
 
 import (
 	"context"
-	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/members"
+	"github.com/pgspan/pgspan/agents/internal/peers"
 	"github.com/pgspan/pgspan/agents/internal/record"
 )
 
@@ -19,40 +20,51 @@ func (k *Keeper) hearing() func(context.Context) error {
 	return func(ctx context.Context) error {
 		v := k.view()
 		if !v.InForce(boottime.Now()) {
-			k.change(func(n *known) { n.heardAt, n.unheard = nil, nil })
+			k.change(func(n *known) { n.heardAt, n.fit = nil, nil })
 			return nil
 		}
-		all := members.With(v.Record.Members, k.look().unheard)
-		answers := k.peers.Ask(ctx, all, k.me().Member, time.Second)
-		now := boottime.Now()
-		k.change(func(n *known) {
-			heard := maps.Clone(n.heardAt)
-			if heard == nil {
-				heard = map[string]boottime.Instant{}
-			}
-			for _, m := range all {
-				a, asked := answers[m.ID]
-				if _, before := heard[m.ID]; !before || asked && a.Err == nil {
-					heard[m.ID] = now
-				}
-			}
-			n.heardAt = heard
-		})
+		answers := k.peers.Ask(ctx, v.Record.Known(), k.me().Member, time.Second)
+		k.change(func(n *known) { n.hear(boottime.Now(), v.Record, answers) })
 		return nil
 	}
 }
 
-// silence is for how long each member's keeper has not answered; that its server may stream is of no use to who needs its promise or its vote.
-// One that was never asked yet has just been heard.
-func (k *Keeper) silence(n known, all []record.Member) map[string]time.Duration {
-	now := boottime.Now()
-	out := map[string]time.Duration{}
-	for _, m := range all {
-		at, asked := n.heardAt[m.ID]
-		if !asked {
-			continue
+// hear takes in one round of answers. A listed member that this leader has never heard has its full time from now on; one that is away is heard
+// when it answers.
+func (n *known) hear(now boottime.Instant, r record.Record, answers map[string]peers.Answer) {
+	heard, fit := map[string]boottime.Instant{}, map[string]members.Fit{}
+	for _, m := range r.Known() {
+		at, before := n.heardAt[m.ID]
+		a, asked := answers[m.ID]
+		switch {
+		case asked && a.Err == nil:
+			heard[m.ID], fit[m.ID] = now, members.Unfit
+			if a.Standing.Streaming && a.Standing.MayWin {
+				fit[m.ID] = members.Able
+			}
+		case before:
+			heard[m.ID], fit[m.ID] = at, n.fit[m.ID]
+		case r.Listed(m.ID):
+			heard[m.ID] = now
 		}
-		out[m.ID] = now.Sub(at)
+	}
+	n.heardAt, n.fit = heard, fit
+}
+
+// hearings is what is known of each member's keeper; that its server may stream is of no use to who needs its promise or its vote. One that was
+// just found has just been heard; one that is away has not.
+func (n known) hearings(now boottime.Instant, r record.Record, all []record.Member) map[string]members.Hearing {
+	out := map[string]members.Hearing{}
+	for _, m := range all {
+		h := members.Hearing{Fit: n.fit[m.ID], Promised: r.Promised(m.ID)}
+		at, asked := n.heardAt[m.ID]
+		switch {
+		case asked:
+			h.Silent = now.Sub(at)
+		case !r.Listed(m.ID) && slices.ContainsFunc(r.Away, func(a record.Member) bool { return a.ID == m.ID }):
+			h.Silent = members.Patience
+		}
+		out[m.ID] = h
 	}
 	return out
 }

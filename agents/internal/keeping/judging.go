@@ -125,6 +125,9 @@ func (k *Keeper) facts() judge.Facts {
 	if since(n.strangerSince, now) >= strange && n.freshStatus(now) != nil {
 		f.Local.Stranger = n.stranger
 	}
+	if n.mute.since != 0 && n.freshStatus(now) != nil {
+		f.Local.Mute, f.Local.Refusal, f.Local.Unasked = now.Sub(n.mute.since), n.mute.refusal, n.mute.problem
+	}
 	if n.state != nil {
 		f.Local.State, f.Local.Stale = n.state, now.Sub(n.state.Beat) > stateAge
 		if n.standbySince != 0 {

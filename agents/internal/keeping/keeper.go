@@ -71,6 +71,8 @@ type Keeper struct {
 	votingSince boottime.Instant
 	// memberList is used by the survey alone.
 	memberList members.List
+	// slots is used by the observing loop alone.
+	slots members.Slots
 
 	loop     atomic.Pointer[lease.Loop] // nil until the API has said which member this is
 	draining atomic.Bool
@@ -94,7 +96,7 @@ func New(o Options) (*Keeper, error) {
 		return nil, err
 	}
 	k := &Keeper{
-		o: o, log: o.Log, settings: s, boot: boot, memberList: members.List{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
+		o: o, log: o.Log, settings: s, boot: boot, memberList: members.List{TTL: o.SlotTTL}, slots: members.Slots{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
 		where:     pg.Where{SocketDir: o.Socket, Port: s.Port},
 		events:    publish.NewEvents(o.Pod, o.PodUID, o.Log),
 		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(), pleaWake: newWake(), beatWake: newWake(),

@@ -11,6 +11,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/kube"
 	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/members"
 	"github.com/pgspan/pgspan/agents/internal/observed"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/record"
@@ -52,14 +53,16 @@ type known struct {
 	unfenced   bool        // a person has lifted this member's fence while nobody led
 	published  epoch.Epoch // for which the Service for writing was seen to lead here
 
-	heardAt map[string]boottime.Instant // when each listed member's keeper was last heard by this leader, or first missed; never changed in place
-	unheard []record.Member             // known, and out of the record's list because they are not heard
+	heardAt map[string]boottime.Instant // when each known member's keeper was last heard by this leader, or a listed one first missed; never changed in place
+	fit     map[string]members.Fit      // what each said last; never changed in place
 
 	pleaAt  boottime.Instant // when a leader last asked for a promise
 	wroteAt boottime.Instant // when this member last wrote to the store to show that it can
 
 	stranger      string // whom the standby streams from although it was told otherwise, and since when
 	strangerSince boottime.Instant
+
+	mute mute // of an upstream that sends nothing
 
 	mode    settings.Synchronous // as the settings say now
 	modeAt  int64
@@ -94,6 +97,7 @@ type news struct {
 	opened     uint32
 	lines      []timeline.Line
 	members    []record.Member
+	away       []record.Member   // beside members
 	lists      [][]record.Member // that may have been written since the last confirmed write, members among them
 	statements int
 	done       bool // the database is made: the claim goes
@@ -121,7 +125,7 @@ func (n news) apply(r *record.Record) {
 		r.Opened, r.Lines = n.opened, n.lines
 	}
 	if n.members != nil {
-		r.Members = n.members
+		r.Members, r.Away = n.members, n.away
 	}
 	if n.syncTold {
 		r.Sync = n.sync
@@ -197,6 +201,9 @@ func (k *Keeper) Snapshot() observed.Snapshot {
 	}
 	if s.Server == nil {
 		return s
+	}
+	if n.mute.since != 0 && now.Sub(n.mute.since) >= judge.MuteAfter {
+		s.Refused = n.mute.refusal
 	}
 	s.Timeline = s.Server.Timeline
 	s.Sync = n.sync

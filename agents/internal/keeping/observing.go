@@ -19,9 +19,9 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/layout"
 	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
-	"github.com/pgspan/pgspan/agents/internal/members"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/pgdata"
+	"github.com/pgspan/pgspan/agents/internal/record"
 	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
@@ -73,6 +73,7 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		var was *pg.Status
 		k.change(func(n *known) { was = n.freshStatus(now); n.status, n.statusAt = &s, now })
 		k.noteStranger(s, now)
+		k.listen(ctx, s, now)
 		if was == nil || was.InRecovery != s.InRecovery || was.Timeline != s.Timeline {
 			k.log.Info("server answers", "recovery", s.InRecovery, "timeline", s.Timeline)
 			k.publishWake.up()
@@ -148,10 +149,14 @@ func (k *Keeper) observeReplication(ctx context.Context, o *pg.Observer, v lease
 		return err
 	}
 	k.change(func(n *known) { n.senders, n.slots = senders, slots })
-	if !leading {
-		return nil
+	var wanted []record.Member
+	switch {
+	case leading:
+		wanted = v.Record.Known()
+	case v.Known != lease.Present || v.Mine:
+		return nil // it may lead, and not be there yet
 	}
-	create, drop := members.Slots(members.With(v.Record.Members, k.look().unheard), v.Record.Holder.Member, slots)
+	create, drop := k.slots.Next(boottime.Now(), wanted, k.me().Member, slots)
 	var problems []error
 	for _, name := range drop {
 		k.log.Info("slot dropped", "slot", name)

@@ -15,6 +15,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/members"
 	"github.com/pgspan/pgspan/agents/internal/publish"
+	"github.com/pgspan/pgspan/agents/internal/record"
 )
 
 // surveyEvery: whoever leads looks for new members; who waits looks for what would let it go on; a settled replica hardly looks.
@@ -119,16 +120,19 @@ func (k *Keeper) listMembers(pods []kube.Pod) {
 		}
 		present = append(present, m)
 	}
-	n := k.look()
-	// Who was taken out for not being heard is still known: it keeps its slot, and comes back.
-	all := k.memberList.Next(boottime.Now(), members.With(v.Record.Members, n.unheard), present, k.me().Member, k.settings.Port, k.host)
-	list, unheard := members.Heard(all, k.me().Member, k.silence(n, all))
-	if text := podsOf(unheard); text != podsOf(n.unheard) {
+	n, r := k.look(), v.Record
+	all := k.memberList.Next(boottime.Now(), r.Known(), present, k.me().Member, k.settings.Port, k.host)
+	for _, m := range r.Known() { // those by whom commits are counted outlast even their pods
+		if r.Promised(m.ID) && !slices.ContainsFunc(all, func(a record.Member) bool { return a.ID == m.ID }) {
+			all = append(all, m)
+		}
+	}
+	list, away := members.Heard(all, k.me().Member, n.hearings(boottime.Now(), r, all))
+	if text := podsOf(away); text != podsOf(r.Away) {
 		k.log.Info("members that are not heard are taken out of the record's list", "pods", text)
 	}
-	k.change(func(n *known) { n.unheard = unheard })
 	k.tellRecord(v.Record.Epoch, func(n *news) {
-		n.members = list
+		n.members, n.away = list, away
 		if last := len(n.lists) - 1; last < 0 || !reflect.DeepEqual(n.lists[last], list) {
 			n.lists = append(slices.Clip(n.lists), list)
 		}

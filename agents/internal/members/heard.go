@@ -1,7 +1,7 @@
 package members
 
 import (
-	"slices"
+	"cmp"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/record"
@@ -10,33 +10,46 @@ import (
 // Patience is how long a member that is not heard stays in the record's list.
 const Patience = 10 * time.Second
 
-// With is a list and the others that are not in it.
-func With(listed, others []record.Member) []record.Member {
-	out := slices.Clone(listed)
-	for _, m := range others {
-		if !slices.ContainsFunc(listed, func(l record.Member) bool { return l.ID == m.ID }) {
-			out = append(out, m)
-		}
-	}
-	return out
+// Fit is whether a member could succeed the leader, by what its keeper said last: it streams, and may win.
+type Fit int
+
+const (
+	Unfit   Fit = iota - 1
+	Unknown     // it was never heard by this leader
+	Able
+)
+
+// Hearing is what the leader knows of another member.
+type Hearing struct {
+	// Silent is for how long its keeper was not heard.
+	Silent time.Duration
+	Fit    Fit
+	// Promised: it is one of those by whom the record counts acknowledged commits.
+	Promised bool
 }
 
-// Heard divides all known members into those that belong into the record's list and those that are not heard. silent is for how long each was not
-// heard. The list is what must answer when the API is away, so one dead member in it would make every such moment an outage; but the last one beside
-// the leader stays, else nobody could succeed it (SAFETY D31).
-func Heard(all []record.Member, self string, silent map[string]time.Duration) (listed, unheard []record.Member) {
-	best := -1
+// Heard divides all known members into those that belong into the record's list and those that are away. The list is what must answer when the API
+// is away, so one dead member in it would make every such moment an outage (SAFETY D31). But whoever leaves it can never succeed the leader, so a
+// silent member leaves only while another one is heard that could; otherwise the one stays that is the likeliest to be able to, even if others
+// are heard that are not: they may be clones that have just begun. And as long as commits are counted by a member, elections need it.
+func Heard(all []record.Member, self string, of map[string]Hearing) (listed, away []record.Member) {
+	able, best := false, -1
 	for i, m := range all {
-		if m.ID != self && (best < 0 || silent[m.ID] < silent[all[best].ID]) {
+		h := of[m.ID]
+		switch {
+		case m.ID == self:
+			continue
+		case best < 0 || cmp.Or(cmp.Compare(h.Fit, of[all[best].ID].Fit), cmp.Compare(of[all[best].ID].Silent, h.Silent)) > 0:
 			best = i
 		}
+		able = able || h.Fit == Able && h.Silent < Patience
 	}
 	for i, m := range all {
-		if m.ID == self || i == best || silent[m.ID] < Patience {
+		if h := of[m.ID]; m.ID == self || h.Silent < Patience || h.Promised || !able && i == best {
 			listed = append(listed, m)
 		} else {
-			unheard = append(unheard, m)
+			away = append(away, m)
 		}
 	}
-	return listed, unheard
+	return listed, away
 }

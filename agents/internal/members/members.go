@@ -70,17 +70,24 @@ func (l *List) Next(now boottime.Instant, listed []record.Member, present []Pod,
 // prefix is that of all slots made here. Others belong to the user.
 const prefix = "pgspan_"
 
-// Slots says which physical slots the leader makes and drops: one for each listed member but itself (SAFETY D38). A slot that lost its
-// WAL is of no use to anybody and is made again. The list has its own patience with members that are away, so a slot of a member that is not
-// listed goes at once, unless somebody uses it.
-func Slots(listed []record.Member, self string, have []pg.Slot) (create, drop []string) {
+// Slots judges which physical slots there are to be. A slot that is dropped too early cannot be brought back: what its member has not received
+// by then is gone, and it has to be cloned. So one that is of no use any more goes only when this process has seen that for TTL: it may have begun a
+// moment ago and not know yet who there is.
+type Slots struct {
+	TTL     time.Duration
+	useless map[string]boottime.Instant // since when
+}
+
+// Next says which slots to make and to drop: the leader has one for each member but itself (SAFETY D38), and a standby needs none (wanted is empty
+// there): what it has is from when it led. A slot that lost its WAL is of no use to anybody and is made again, unless somebody uses it.
+func (l *Slots) Next(now boottime.Instant, wanted []record.Member, self string, have []pg.Slot) (create, drop []string) {
 	want := map[string]bool{}
-	for _, m := range listed {
+	for _, m := range wanted {
 		if m.ID != self {
 			want[judge.SlotName(m.ID)] = true
 		}
 	}
-	there := map[string]bool{}
+	there, useless := map[string]bool{}, map[string]boottime.Instant{}
 	for _, s := range have {
 		if !s.Physical || s.Temporary || !strings.HasPrefix(s.Name, prefix) {
 			continue
@@ -89,12 +96,21 @@ func Slots(listed []record.Member, self string, have []pg.Slot) (create, drop []
 		switch {
 		case s.Active:
 			there[s.Name] = true
-		case lost, !want[s.Name]:
+		case lost, s.Name == judge.SlotName(self): // nobody streams from oneself
 			drop = append(drop, s.Name)
-		default:
+		case want[s.Name]:
 			there[s.Name] = true
+		default:
+			since, seen := l.useless[s.Name]
+			if !seen {
+				since = now
+			}
+			if useless[s.Name] = since; now.Sub(since) > l.TTL {
+				drop = append(drop, s.Name)
+			}
 		}
 	}
+	l.useless = useless
 	for name := range want {
 		if !there[name] {
 			create = append(create, name)

@@ -38,6 +38,9 @@ type Snapshot struct {
 	Figures *pg.Figures
 	Lag     Lag
 
+	// Refused is what the upstream's server says instead of sending WAL to this replica, which has received none for long; empty: nothing known.
+	Refused string
+
 	// Sync is the leader's synchronous set; nil: this member keeps none.
 	Sync *Sync
 

@@ -51,6 +51,9 @@ type Record struct {
 	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
 	// Members are all who may ever lead. Only the holder changes the list.
 	Members []Member `json:"members,omitempty"`
+	// Away are members that were taken out of Members because their keepers were not heard. They never lead, and nobody waits for them; whoever
+	// leads keeps a slot for each, and lists it again when it is heard.
+	Away []Member `json:"away,omitempty"`
 	// Sync is the promise of synchronous mode; nil: none is made, and elections go by what may be lost.
 	Sync *Sync `json:"sync,omitempty"`
 	// Intents are the last things that people asked of the leader, the newest last; at most one of them is open.
@@ -169,12 +172,30 @@ func (r Record) Find(id string) (Member, bool) {
 	return r.Members[i], true
 }
 
+// Known are all members: the listed ones and those that are away.
+func (r Record) Known() []Member {
+	out := slices.Clone(r.Members)
+	for _, m := range r.Away {
+		if !r.Listed(m.ID) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// Promised reports whether a member is one of those by whom acknowledged commits are counted. With fewer of them listed an election could
+// not hear enough.
+func (r Record) Promised(id string) bool {
+	return r.Sync != nil && slices.Contains(r.Sync.Members, id)
+}
+
 // Leader returns the holder as a listed member; false when the list does not name it.
 func (r Record) Leader() (Member, bool) { return r.Find(r.Holder.Member) }
 
 // Clone returns a copy that shares nothing that is ever changed.
 func (r Record) Clone() Record {
 	r.Members, r.Lines = slices.Clone(r.Members), slices.Clone(r.Lines)
+	r.Away = slices.Clone(r.Away)
 	r.Intents, r.Fenced = slices.Clone(r.Intents), slices.Clone(r.Fenced)
 	if r.Pause != nil {
 		p := *r.Pause
