@@ -141,7 +141,7 @@ func input(pod podenv.Pod, in Input, size int64) pgconf.Input {
 	if g := in.Grant; g != nil {
 		c.Sync = g.Sync
 		if g.Role == grant.Replica {
-			c.From, c.Slot, c.SyncName = g.Upstream, g.Slot, g.SyncName
+			c.From, c.Slot, c.SyncName, c.Vote = g.Upstream, g.Slot, g.SyncName, g.Vote
 		}
 	}
 	return c

@@ -26,6 +26,8 @@ const (
 	// rescan is after how long without a receiver the server has certainly looked through its own disk again. What was received may end in
 	// the middle of a record, and is never replayed then.
 	rescan = time.Second
+	// obedience is how long a reader that was cancelled may take to let go.
+	obedience = 300 * time.Millisecond
 	// roomToLead is what a volume must have free for its member to be promoted.
 	roomToLead = 64 << 20
 )
@@ -56,6 +58,20 @@ type prober struct {
 	since boottime.Instant // the first of the unbroken row of answers that agree
 	at    lsn.LSN
 	pid   int
+	// heldUp is since when readers have held up replay in this vote.
+	heldUp boottime.Instant
+}
+
+// readers says what to do about readers that hold up replay: nothing, cancel, or end their sessions if that was of no use.
+func (p *prober) readers(now boottime.Instant, a pg.Position) (tell, sessions bool) {
+	if !a.Conflict {
+		p.heldUp = 0
+		return false, false
+	}
+	if p.heldUp == 0 {
+		p.heldUp = now
+	}
+	return true, now.Sub(p.heldUp) >= obedience
 }
 
 // add judges one more answer. An answer that does not fit begins anew.
@@ -71,6 +87,8 @@ func (p *prober) add(now boottime.Instant, pid int, a pg.Position) (known bool, 
 		problem = "replay is paused: SELECT pg_wal_replay_resume()"
 	case a.Replayed == nil:
 		problem = "nothing was replayed yet"
+	case a.Conflict:
+		problem = "a reader's transaction holds up replay: it is ended"
 	case !a.Waiting:
 		problem = "WAL on the disk is still being replayed"
 	}
@@ -96,7 +114,7 @@ func (p *prober) add(now boottime.Instant, pid int, a pg.Position) (known bool, 
 func (k *Keeper) probe(ctx context.Context, o *pg.Observer, p *prober) error {
 	n := k.look()
 	if n.state != nil && n.state.Vote != p.vote {
-		p.vote, p.since = n.state.Vote, 0
+		p.vote, p.since, p.heldUp = n.state.Vote, 0, 0
 	}
 	if n.state == nil || n.state.Vote.IsZero() || n.state.Vote != k.view().Record.Version() {
 		p.since = 0
@@ -108,6 +126,13 @@ func (k *Keeper) probe(ctx context.Context, o *pg.Observer, p *prober) error {
 		p.since = 0
 		k.change(func(n *known) { n.position = position{problem: err.Error()} })
 		return err
+	}
+	if tell, sessions := p.readers(boottime.Now(), a); tell {
+		told, err := o.EndReaders(ctx, sessions)
+		if err != nil {
+			return err
+		}
+		k.log.Warn("readers hold up replay, and the election waits for it", "told", told, "sessions_end", sessions)
 	}
 	at := position{pid: n.state.LastPID, version: n.state.Vote}
 	if at.known, at.problem = p.add(boottime.Now(), n.state.LastPID, a); at.known {

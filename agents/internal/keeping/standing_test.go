@@ -39,6 +39,7 @@ func TestPositionIsKnownOnlyAtTheEndOfLocalWAL(t *testing.T) {
 		"receiver_came_back_between":       {[]look{{0, 7, good}, {apart / 2, 7, with(func(p *pg.Position) { p.Receivers = 1 })}, {apart, 7, good}}, false},
 		"startup_is_busy":                  {[]look{{0, 7, good}, {apart, 7, with(func(p *pg.Position) { p.Waiting = false })}}, false},
 		"replay_is_paused":                 {[]look{{0, 7, good}, {apart, 7, with(func(p *pg.Position) { p.Paused = true })}}, false},
+		"readers_hold_up_replay":           {[]look{{0, 7, good}, {apart, 7, with(func(p *pg.Position) { p.Conflict = true })}}, false},
 		"nothing_replayed":                 {[]look{{0, 7, with(func(p *pg.Position) { p.Replayed = nil })}, {apart, 7, with(func(p *pg.Position) { p.Replayed = nil })}}, false},
 		"no_standby":                       {[]look{{0, 7, good}, {apart, 7, with(func(p *pg.Position) { p.InRecovery = false })}}, false},
 		"nothing_received_since_the_start": {[]look{{0, 7, with(func(p *pg.Position) { p.Received = nil })}, {apart, 7, with(func(p *pg.Position) { p.Received = nil })}}, true},
@@ -105,5 +106,33 @@ func TestEndOfAnEarlierReignIsForgotten(t *testing.T) {
 	}
 	if got, want := d.of("b").add(0x2100, 0x2100), lsn.LSN(0x2100-pageHeader); got != want {
 		t.Errorf("in the next: got %s, want %s", got, want)
+	}
+}
+
+func TestReadersThatHoldUpAnElectionAreCancelledThenEnded(t *testing.T) {
+	held, free := pg.Position{Conflict: true}, pg.Position{Waiting: true}
+	type look struct {
+		after time.Duration
+		a     pg.Position
+	}
+	for name, c := range map[string]struct {
+		looks          []look
+		tell, sessions bool
+	}{
+		"nobody_holds_it_up":        {[]look{{0, free}}, false, false},
+		"held_up":                   {[]look{{0, held}}, true, false},
+		"cancelled_a_moment_ago":    {[]look{{0, held}, {obedience - 1, held}}, true, false},
+		"cancelling_was_of_no_use":  {[]look{{0, held}, {obedience, held}}, true, true},
+		"it_went_on_in_between":     {[]look{{0, held}, {1, free}, {obedience, held}}, true, false},
+		"it_goes_on_after_all_that": {[]look{{0, held}, {obedience, held}, {obedience + 1, free}}, false, false},
+	} {
+		var p prober
+		var tell, sessions bool
+		for _, l := range c.looks {
+			tell, sessions = p.readers(start.Add(l.after), l.a)
+		}
+		if tell != c.tell || sessions != c.sessions {
+			t.Errorf("%s: got %v %v, want %v %v", name, tell, sessions, c.tell, c.sessions)
+		}
 	}
 }

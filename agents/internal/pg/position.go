@@ -14,7 +14,9 @@ type Position struct {
 	Upstream  bool
 	Receivers int
 	// Waiting: the startup process has looked for more WAL on the disk, found none and pauses before it looks again.
-	Waiting  bool
+	Waiting bool
+	// Conflict: the startup process waits for readers whose snapshots or locks WAL would take away from under them.
+	Conflict bool
 	Paused   bool
 	Received *lsn.LSN // by this life of the server
 	Replayed *lsn.LSN
@@ -28,6 +30,8 @@ SELECT pg_catalog.pg_is_in_recovery() AS in_recovery,
        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_wal_receiver) AS receivers,
        COALESCE((SELECT a.wait_event = 'RecoveryRetrieveRetryInterval' FROM pg_catalog.pg_stat_activity a
                   WHERE a.backend_type = 'startup' LIMIT 1), false) AS waiting,
+       COALESCE((SELECT a.wait_event LIKE 'RecoveryConflict%' OR a.wait_event_type IN ('Lock', 'BufferPin') FROM pg_catalog.pg_stat_activity a
+                  WHERE a.backend_type = 'startup' LIMIT 1), false) AS conflict,
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS paused,
        pg_catalog.pg_last_wal_receive_lsn()::pg_catalog.text AS received,
        pg_catalog.pg_last_wal_replay_lsn()::pg_catalog.text AS replayed,
@@ -40,6 +44,30 @@ func (o *Observer) Position(ctx context.Context) (Position, error) {
 		return Position{}, fmt.Errorf("ask the server for its position: %w", err)
 	}
 	return p, nil
+}
+
+// Whom the startup process waits for cannot be asked: its waits are in no lock table. An idle transaction cannot be cancelled, only ended.
+const (
+	cancelReaders = `
+SELECT pg_catalog.pg_cancel_backend(a.pid) AS told FROM pg_catalog.pg_stat_activity a
+ WHERE a.backend_type = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL`
+	endReaders = `
+SELECT pg_catalog.pg_terminate_backend(a.pid) AS told FROM pg_catalog.pg_stat_activity a
+ WHERE a.backend_type = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL`
+)
+
+// EndReaders cancels what clients are doing in transactions, or ends their sessions, and returns how many were told. PostgreSQL does that itself
+// after max_standby_streaming_delay, but it reads that setting at the beginning of a wait and never again, so it is of no use to a wait that has begun.
+func (o *Observer) EndReaders(ctx context.Context, sessions bool) (int, error) {
+	query := cancelReaders
+	if sessions {
+		query = endReaders
+	}
+	told, err := many[struct{ Told bool }](ctx, o, query)
+	if err != nil {
+		return 0, fmt.Errorf("end readers: %w", err)
+	}
+	return len(told), nil
 }
 
 // Checkpoint makes the server write one, so that a shutdown right after it is short. It may take as long as the disk takes.

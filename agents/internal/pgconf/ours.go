@@ -15,6 +15,9 @@ func Ours(in Input) []string {
 	for name := range elsewhere {
 		ours[name] = name != "shared_preload_libraries"
 	}
+	for _, name := range voteSettings {
+		ours[name] = true // ALTER SYSTEM would win over what an election needs; postgresql.parameters may have them
+	}
 	maps.DeleteFunc(ours, func(_ string, is bool) bool { return !is })
 	return slices.Sorted(maps.Keys(ours))
 }

@@ -45,6 +45,8 @@ type Input struct {
 
 	// From is whom a standby streams from; nil: nobody.
 	From *grant.Upstream
+	// Vote: an election waits for this standby to replay its WAL.
+	Vote bool
 	// Slot and SyncName are this member's on From.
 	Slot, SyncName string
 	// Sync is whom commits wait for; nil: nobody has said.

@@ -212,6 +212,9 @@ func TestUpstreamIsOneServerOrNobody(t *testing.T) {
 	}
 	in.From = nil
 	out, _ = Render(in)
+	if voting, _ := Render(func() Input { v := in; v.Vote = true; return v }()); !strings.HasSuffix(string(voting.Files[Upstream]), "\nmax_standby_archive_delay = 0\nmax_standby_streaming_delay = 0\n") {
+		t.Errorf("an election waits for readers: got %s", voting.Files[Upstream])
+	}
 	if got, want := string(out.Files[Upstream]), "primary_conninfo = ''\nprimary_slot_name = ''\n"; !strings.HasSuffix(got, want) {
 		t.Errorf("got %s, want it to end with %s", got, want)
 	}

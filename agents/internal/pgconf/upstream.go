@@ -20,8 +20,17 @@ func renderUpstream(in Input) []byte {
 	b.WriteString("# Written by pgspan from the grant; changes made here are lost.\n")
 	fmt.Fprintf(&b, "primary_conninfo = %s\n", Quote(conninfo))
 	fmt.Fprintf(&b, "primary_slot_name = %s\n", Quote(slot))
+	if in.Vote {
+		b.WriteString("# An election waits for replay, and so do all who write: no reader holds it up. Your own values count again afterwards.\n")
+		for _, name := range voteSettings {
+			fmt.Fprintf(&b, "%s = 0\n", name)
+		}
+	}
 	return []byte(b.String())
 }
+
+// voteSettings are the user's, but for elections.
+var voteSettings = []string{"max_standby_archive_delay", "max_standby_streaming_delay"}
 
 // Conninfo is how a standby or a clone logs in at from: by client certificate, after checking that the server's certificate is that of
 // the host that was meant. It holds no secret.
