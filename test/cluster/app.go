@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // App is how an application reaches a release: what its Secret says, and an address that this machine can reach.
@@ -22,6 +23,8 @@ type App struct {
 	Database string
 	CA       []byte // PEM
 	Name     string // application_name
+	// OnNotice, if set, is told of warnings.
+	OnNotice pgconn.NoticeHandler `json:"-"`
 }
 
 // App reads the application Secret of a user and points it at a Service's name with the address given.
@@ -53,7 +56,7 @@ func (a App) Connect(ctx context.Context) (*pgx.Conn, error) {
 	config.Host, config.Port, config.User, config.Password, config.Database = a.Host, uint16(a.Port), a.User, a.Password, a.Database
 	config.RuntimeParams["application_name"] = a.Name
 	config.TLSConfig = &tls.Config{RootCAs: roots, ServerName: a.Host, MinVersion: tls.VersionTLS12}
-	config.Fallbacks = nil
+	config.Fallbacks, config.OnNotice = nil, a.OnNotice
 	config.LookupFunc = func(context.Context, string) ([]string, error) { return []string{a.Address}, nil }
 	config.DialFunc = (&net.Dialer{Timeout: 2 * time.Second}).DialContext
 	// A pooler may hand each statement's reply to another session's prepared statements: describe and run in one go.

@@ -30,6 +30,11 @@ type Writer struct {
 	Table    string // made by Prepare
 	Interval time.Duration
 	Deadline time.Duration
+	// Once: the first session is the only one. Run returns when it is over. A session that is held open on a lost primary shows whether that
+	// one goes on acknowledging.
+	Once bool
+	// Each, if set, is called with every attempt when it is over.
+	Each func(Attempt)
 
 	mu       sync.Mutex
 	attempts []Attempt
@@ -48,7 +53,7 @@ func (w *Writer) Prepare(ctx context.Context) error {
 	return err
 }
 
-// Run inserts until ctx ends. It never returns an error: a failed attempt is part of the log.
+// Run inserts until ctx ends, or with Once the session. It never returns an error: a failed attempt is part of the log.
 func (w *Writer) Run(ctx context.Context) {
 	interval, deadline := w.Interval, w.Deadline
 	if interval == 0 {
@@ -78,6 +83,9 @@ func (w *Writer) Run(ctx context.Context) {
 			cancel()
 			if conn == nil { // the next tick tries again
 				w.keep(Attempt{Sent: began, Err: err})
+				if w.Once {
+					return
+				}
 				continue
 			}
 		}
@@ -94,15 +102,21 @@ func (w *Writer) Run(ctx context.Context) {
 		if a.Err != nil && (!errors.As(a.Err, &answer) || conn.IsClosed()) {
 			conn.Close(context.WithoutCancel(ctx))
 			conn = nil
+			if w.Once {
+				return
+			}
 		}
 	}
 }
 
 func (w *Writer) keep(a Attempt) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	a.Warned, w.warned = w.warned, false
 	w.attempts = append(w.attempts, a)
+	w.mu.Unlock()
+	if w.Each != nil {
+		w.Each(a)
+	}
 }
 
 // OnNotice is for pgconn.Config.OnNotice: warning 01000 turns the present attempt into one in doubt.

@@ -42,6 +42,8 @@ type Image struct {
 	Unit bool
 	// Test marks an image that only the project's tests use.
 	Test bool
+	// Peer marks another product that benchmarks compare with. It is built only where it is named.
+	Peer bool
 }
 
 // All lists every image, in build order.
@@ -64,15 +66,16 @@ func All() []Image {
 	return append(images,
 		Image{Name: "pgpool", Repository: "pgspan/pgpool", Dir: "images/pgpool", Suite: "trixie", Limit: 200 * MB, Unit: true},
 		Image{Name: "foreign", Repository: "pgspan/foreign", Dir: "test/images/foreign", Suite: "trixie", Test: true},
+		Image{Name: "patroni", Repository: "pgspan/patroni", Dir: "test/images/patroni", Suite: "trixie", Test: true, Peer: true},
 	)
 }
 
 // Select returns the images of the given names, in build order. No name means every image but those for tests; "all" means
-// those too; "postgres" means every major version.
+// those too, but not the peers of benchmarks; "postgres" means every major version.
 func Select(images []Image, names []string) ([]Image, error) {
 	wanted := func(i Image) bool {
 		return slices.ContainsFunc(names, func(name string) bool {
-			return name == "all" || name == i.Name || "pgspan/"+name == i.Repository
+			return name == "all" && !i.Peer || name == i.Name || "pgspan/"+name == i.Repository
 		})
 	}
 	if len(names) == 0 {

@@ -29,6 +29,7 @@ func TestSelect(t *testing.T) {
 	}{
 		{"nothing_named_leaves_test_images_out", nil, "agents postgres-15 postgres-17 postgres-18 pgpool", ""},
 		{"all_takes_test_images_in", []string{"all"}, "agents postgres-15 postgres-17 postgres-18 pgpool foreign", ""},
+		{"peer_of_a_benchmark_is_built_by_its_name_only", []string{"patroni"}, "patroni", ""},
 		{"repository_means_every_major", []string{"postgres"}, "postgres-15 postgres-17 postgres-18", ""},
 		{"order_is_the_build_order", []string{"pgpool", "agents"}, "agents pgpool", ""},
 		{"misspelt_names_are_all_told", []string{"postgers", "agents", "x"}, "", "postgers, x; there are: agents, postgres-15"},

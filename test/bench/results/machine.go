@@ -18,14 +18,17 @@ type Machine struct {
 	Kernel string `json:"kernel"`
 }
 
-// Here returns the setting of a run on this machine, from the working tree that the caller is in. A commit that ends with + has changes on it
-// that are not committed, in code that is not documentation: such a result cannot be traced.
+// code is where a result comes from. What a run adds to the documentation, committed, does not make the next one another run.
+var code = []string{":/agents", ":/charts", ":/test", ":/tls", ":/images"}
+
+// Here returns the setting of a run on this machine, from the working tree that the caller is in: the last commit that touched code. One that
+// ends with + has changes on it that are not committed: such a result cannot be traced.
 func Here(ctx context.Context, parameters map[string]string) (Setting, error) {
-	commit, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output()
+	commit, err := exec.CommandContext(ctx, "git", append([]string{"log", "-1", "--format=%h", "--abbrev=12", "--"}, code...)...).Output()
 	if err != nil {
 		return Setting{}, fmt.Errorf("find the commit: %w", err)
 	}
-	changed, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--untracked-files=no", "--", ":/agents", ":/charts", ":/test", ":/tls", ":/images").Output()
+	changed, err := exec.CommandContext(ctx, "git", append([]string{"status", "--porcelain", "--untracked-files=no", "--"}, code...)...).Output()
 	if err != nil {
 		return Setting{}, fmt.Errorf("find what is not committed: %w", err)
 	}

@@ -82,6 +82,22 @@ func Open(path string, setting Setting) (*Run, error) {
 	return Begin(path, setting)
 }
 
+// Resume is Open for a benchmark that can be asked for more of the same: it goes on with the last run even if that has ended. A later end
+// counts instead of the earlier one.
+func Resume(path string, setting Setting) (*Run, error) {
+	runs, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(runs) > 0 {
+		if last := runs[len(runs)-1]; reflect.DeepEqual(last.Setting, setting) {
+			last.Continued = len(last.Samples) > 0
+			return last, nil
+		}
+	}
+	return Begin(path, setting)
+}
+
 // Begin begins a run whatever there is, for a benchmark that measures one stretch of time.
 func Begin(path string, setting Setting) (*Run, error) {
 	r := &Run{Name: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), Setting: setting, path: path}
@@ -181,7 +197,7 @@ func (r *Run) Loads() (least, greatest float64) {
 	return least, greatest
 }
 
-// End keeps the summary. The run cannot be gone on with any more.
+// End keeps the summary. Open does not go on with the run any more; Resume does.
 func (r *Run) End(summary any) error {
 	b, err := json.Marshal(summary)
 	if err != nil {

@@ -98,6 +98,30 @@ func TestInterruptedRunGoesOn(t *testing.T) {
 	}
 }
 
+func TestMoreOfTheSameGoesOnWithARunThatHasEnded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.jsonl")
+	first := open(t, path, setting("abc"))
+	add(t, first, "1", 10)
+	if err := first.End(map[string]int{"n": 1}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Resume(path, setting("abc"))
+	if err != nil || !r.Continued || len(r.Samples) != 1 {
+		t.Fatalf("got %+v, %v, want the run that has ended", r, err)
+	}
+	add(t, r, "2", 20)
+	if err := r.End(map[string]int{"n": 2}); err != nil {
+		t.Fatal(err)
+	}
+	runs, err := Read(path)
+	if err != nil || len(runs) != 1 || string(runs[0].Summary) != `{"n":2}` || len(runs[0].Samples) != 2 {
+		t.Errorf("got %+v, %v, want one run with two samples and its second end", runs, err)
+	}
+	if r, err := Resume(path, setting("def")); err != nil || len(r.Samples) != 0 {
+		t.Errorf("other code: got %+v, %v, want a run of its own", r, err)
+	}
+}
+
 func TestSpoiledFileIsNotTakenForAnEmptyOne(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.jsonl")
 	if err := os.WriteFile(path, []byte("{\"run\":\"1\",\"kind\":\"begin\",\"setting\":{}}\nrubbish\n"), 0o600); err != nil {
