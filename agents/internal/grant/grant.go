@@ -91,6 +91,8 @@ type Grant struct {
 	// fork (SAFETY rule 21).
 	MayRewind  bool  `json:"mayRewind,omitempty"`
 	MaxDiscard int64 `json:"maxDiscard,omitempty"`
+	// Unfenced is the name of the fence that a person has lifted while nobody led: keeper's own note, for its next process.
+	Unfenced string `json:"unfenced,omitempty"`
 	// Fenced says that Stop is a person's word: it is noted on the volume, and holds until a grant to run.
 	Fenced bool `json:"fenced,omitempty"`
 }

@@ -44,7 +44,7 @@ func (f Facts) stayStopped() string {
 	}
 	if f.Store.Known == Present {
 		word, fenced := f.Store.Record.FencedMember(f.Me.Member)
-		if !fenced || f.Me.Member == "" || f.Store.Unfenced {
+		if !fenced || f.Me.Member == "" || word.Name() == f.Store.Unfenced {
 			return ""
 		}
 		return f.liftedBy(word.Reason)

@@ -85,8 +85,8 @@ type Store struct {
 	Unchanged time.Duration
 	// Lifted is the id of a pause that a person has ended although nobody leads who could write that.
 	Lifted string
-	// Unfenced: a person has lifted this member's fence although nobody leads who could write that.
-	Unfenced bool
+	// Unfenced is the name of this member's fence that a person has lifted although nobody leads who could write that.
+	Unfenced string
 }
 
 // Local is what this pod knows of its own volume and server.

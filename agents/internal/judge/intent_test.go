@@ -144,7 +144,7 @@ func TestPausedElections(t *testing.T) {
 
 func TestFencedByHand(t *testing.T) {
 	word := func(f *Facts) {
-		f.Store.Record.Fenced = []record.Fenced{{Member: "pvc-a", Pod: "a-primary-0", Reason: "bad memory"}}
+		f.Store.Record.Fenced = []record.Fenced{{ID: "f1", Member: "pvc-a", Pod: "a-primary-0", Reason: "bad memory"}}
 	}
 	noted := func(f *Facts) { f.Local.State.Volume.Fenced = true }
 	server := func(s grant.Server) func(*Facts) {
@@ -159,7 +159,11 @@ func TestFencedByHand(t *testing.T) {
 		"released_record_is_not_taken":      {givenBack(0x5000080), word, stays},
 		"holders_earlier_life_is_stopped":   {held(early), all(word, func(f *Facts) { f.Store.Expired = true }), stays},
 		"leader_is_not_stopped_by_it":       {held(me), all(word, server(grant.Writable)), want{role: grant.Primary, epoch: at(3), line: 3}},
-		"lifted_while_nobody_leads":         {orphaned(), all(word, func(f *Facts) { f.Store.Unfenced = true }), leads(4)},
+		"lifted_while_nobody_leads":         {orphaned(), all(word, func(f *Facts) { f.Store.Unfenced = "f1" }), leads(4)},
+		"fenced_anew_after_it_was_lifted":   {orphaned(), all(word, func(f *Facts) { f.Store.Unfenced = "f0" }), stays},
+		"lifted_fence_of_an_older_release": {orphaned(), all(word, func(f *Facts) {
+			f.Store.Record.Fenced[0].ID, f.Store.Unfenced = "", "of pvc-a"
+		}), leads(4)},
 		"others_do_not_wait_for_a_fenced_one": {orphaned(), func(f *Facts) {
 			f.Election.Peers = nil
 			f.Store.Record.Fenced = []record.Fenced{{Member: "pvc-b"}}
@@ -179,5 +183,9 @@ func TestFencedByHand(t *testing.T) {
 	word(&f)
 	if v := Judge(f); !v.Grant.Fenced || v.Fence {
 		t.Errorf("got %+v, want an orderly stop that is noted", v)
+	}
+	f.Store.Unfenced = "f1"
+	if g := Judge(f).Grant; g.Role != grant.Replica || g.Unfenced != "f1" {
+		t.Errorf("got %+v, want a grant by which the next process of keeper knows what was lifted", g)
 	}
 }

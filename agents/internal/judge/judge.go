@@ -28,6 +28,9 @@ const (
 func Judge(f Facts) Verdict {
 	v := fenced(f, decide(f))
 	v.Version = f.Store.Version
+	if !v.Keep {
+		v.Grant.Unfenced = f.Store.Unfenced
+	}
 	return v
 }
 

@@ -25,6 +25,9 @@ func (k *Keeper) hearing() func(context.Context) error {
 		}
 		answers := k.peers.Ask(ctx, v.Record.Known(), k.me().Member, time.Second)
 		k.change(func(n *known) { n.hear(boottime.Now(), v.Record, answers) })
+		if lifted := liftedFences(v.Record, answers); len(lifted) > 0 {
+			return k.unfence(ctx, lifted)
+		}
 		return nil
 	}
 }

@@ -3,6 +3,7 @@ package keeping
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
@@ -37,8 +38,8 @@ func (k *Keeper) intend(ctx context.Context, o *pg.Observer) error {
 	if p := v.Record.Pause; p != nil && p.ID == n.lifted && v.InForce(boottime.Now()) {
 		return k.resume(ctx, p.ID) // it was lifted while nobody led
 	}
-	if _, fenced := v.Record.FencedMember(k.me().Member); fenced && v.InForce(boottime.Now()) {
-		return k.unfence(ctx) // so was its fence
+	if word, fenced := v.Record.FencedMember(k.me().Member); fenced && v.InForce(boottime.Now()) {
+		return k.unfence(ctx, []string{word.Name()}) // so was its fence
 	}
 	i, open := v.Record.OpenIntent()
 	if !open || !v.InForce(boottime.Now()) || n.state == nil || n.state.Server != grant.Writable || n.handover != nil || n.state.Ending {
@@ -90,7 +91,7 @@ func (k *Keeper) settle(ctx context.Context, i record.Intent, s record.State, ou
 	err := k.loop.Load().Change(ctx, func(r *record.Record) error {
 		r.Settle(i.ID, s, outcome)
 		if i.Kind == record.FenceLeader && s == record.Done && i.FromID != r.Holder.Member {
-			r.Fence(record.Fenced{Member: i.FromID, Pod: i.From, Reason: i.Reason})
+			r.Fence(record.Fenced{ID: i.ID, Member: i.FromID, Pod: i.From, Reason: i.Reason})
 		}
 		return nil
 	})
@@ -119,19 +120,30 @@ func (k *Keeper) resume(ctx context.Context, id string) error {
 	return nil
 }
 
-// unfence takes this member, which leads, off the list of the fenced.
-func (k *Keeper) unfence(ctx context.Context) error {
+// unfence takes fences off the record that were lifted while nobody led.
+func (k *Keeper) unfence(ctx context.Context, lifted []string) error {
 	ctx, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
 	err := k.loop.Load().Change(ctx, func(r *record.Record) error {
-		r.Unfence(r.Holder.Member)
+		r.Fenced = slices.DeleteFunc(r.Fenced, func(f record.Fenced) bool { return slices.Contains(lifted, f.Name()) })
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("take this member off the list of the fenced: %w", err)
+		return fmt.Errorf("take lifted fences off the record: %w", err)
 	}
-	k.change(func(n *known) { n.unfenced = false })
+	k.log.Info("fences that were lifted while nobody led are off the record", "ids", lifted)
 	return nil
+}
+
+// liftedFences are the names of fences in r that their members say were lifted.
+func liftedFences(r record.Record, answers map[string]peers.Answer) []string {
+	var out []string
+	for _, f := range r.Fenced {
+		if a := answers[f.Member]; a.Err == nil && a.Standing.Unfenced == f.Name() {
+			out = append(out, f.Name())
+		}
+	}
+	return out
 }
 
 // successors asks the other members and the server how each could follow. What cannot be found out is a problem of that member's.

@@ -2,6 +2,7 @@ package keeping
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,5 +65,27 @@ func TestSuccessors(t *testing.T) {
 	r, _, s := good()
 	if got := successorsOf(r, "pvc-a", nil, s, 100, nil); got[0].Problem == "" {
 		t.Errorf("a member that was never asked: got %+v", got)
+	}
+}
+
+// A fence that was lifted where nobody led is taken off by whoever leads next, and only that one: the member may have been fenced anew meanwhile.
+func TestLeaderTakesLiftedFencesOff(t *testing.T) {
+	r := record.Record{Fenced: []record.Fenced{{ID: "f1", Member: "b"}, {ID: "f2", Member: "c"}, {Member: "d"}}}
+	says := func(name string) peers.Answer { return peers.Answer{Standing: peers.Standing{Unfenced: name}} }
+	for name, c := range map[string]struct {
+		answers map[string]peers.Answer
+		want    []string
+	}{
+		"nobody_was_heard":        {nil, nil},
+		"nothing_was_lifted":      {map[string]peers.Answer{"b": says(""), "d": says("")}, nil},
+		"this_one_was":            {map[string]peers.Answer{"b": says("f1")}, []string{"f1"}},
+		"an_earlier_one_was":      {map[string]peers.Answer{"b": says("f0")}, nil},
+		"another_members":         {map[string]peers.Answer{"b": says("f2")}, nil},
+		"of_an_older_release":     {map[string]peers.Answer{"d": says("of d")}, []string{"of d"}},
+		"said_before_it_was_lost": {map[string]peers.Answer{"b": {Standing: peers.Standing{Unfenced: "f1"}, Err: errors.New("cut")}}, nil},
+	} {
+		if got := liftedFences(r, c.answers); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
 	}
 }

@@ -111,7 +111,7 @@ func New(o Options) (*Keeper, error) {
 	}
 	k.issuer = newIssuer(o.Control, me, state.Seq, k.log)
 	if p := k.issuer.previous(); p != nil {
-		k.known.member = p.Holder.Member
+		k.known.member, k.known.unfenced = p.Holder.Member, p.Unfenced
 		k.log.Info("grant of an earlier process adopted", "seq", p.Seq, "role", p.Role, "epoch", p.Epoch.String())
 	}
 	return k, nil

@@ -50,7 +50,7 @@ type known struct {
 	attempt    attempt     // a switchover that this process has begun
 	intentSaid string      // what was last said of an intent
 	lifted     string      // id of the pause that a person has ended
-	unfenced   bool        // a person has lifted this member's fence while nobody led
+	unfenced   string      // name of this member's fence that a person has lifted while nobody led
 	published  epoch.Epoch // for which the Service for writing was seen to lead here
 
 	heardAt map[string]boottime.Instant // when each known member's keeper was last heard by this leader, or a listed one first missed; never changed in place

@@ -71,9 +71,9 @@ func (k *Keeper) lift(v lease.View) {
 
 // liftFence ends this member's own fence although nobody leads who could write that: it may hold the last copy.
 func (k *Keeper) liftFence(v lease.View, pod string) {
-	if _, fenced := v.Record.FencedMember(k.me().Member); pod == k.o.Pod && fenced && free(v, boottime.Now()) {
-		k.log.Info("fence lifted by a person while nobody leads")
-		k.change(func(n *known) { n.unfenced = true })
+	if word, fenced := v.Record.FencedMember(k.me().Member); pod == k.o.Pod && fenced && free(v, boottime.Now()) {
+		k.log.Info("fence lifted by a person while nobody leads", "id", word.Name())
+		k.change(func(n *known) { n.unfenced = word.Name() })
 		k.judgeWake.up()
 	}
 }
@@ -240,7 +240,7 @@ func (k *Keeper) askedFence(ctx context.Context, v lease.View, o peers.Order) pe
 		if i, open := r.OpenIntent(); open {
 			return errRefused{fmt.Sprintf("the %s %s is not finished", i.Kind, i.ID)}
 		}
-		r.Fence(record.Fenced{Member: m.ID, Pod: m.Pod, Reason: o.Reason})
+		r.Fence(record.Fenced{ID: o.ID, Member: m.ID, Pod: m.Pod, Reason: o.Reason})
 		return nil
 	})
 }

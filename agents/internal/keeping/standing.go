@@ -184,8 +184,8 @@ func (k *Keeper) barred(n known) string {
 
 // fencedByHand: a person keeps this member stopped.
 func (k *Keeper) fencedByHand(n known) bool {
-	_, fenced := k.view().Record.FencedMember(n.member)
-	return fenced && !n.unfenced
+	word, fenced := k.view().Record.FencedMember(n.member)
+	return fenced && word.Name() != n.unfenced
 }
 
 // Standing is the answer to a peer that asks.
@@ -193,7 +193,7 @@ func (k *Keeper) Standing() peers.Standing {
 	n, s, now := k.look(), k.standing(), boottime.Now()
 	out := peers.Standing{
 		Format: peers.Format, Me: k.me(), Pod: k.o.Pod, SystemID: s.SystemID, Version: s.Version, Known: s.Known, Problem: s.Problem,
-		MayWin: s.Barred == "", Priority: s.Priority, Epoch: k.view().Record.Epoch,
+		Unfenced: n.unfenced, MayWin: s.Barred == "", Priority: s.Priority, Epoch: k.view().Record.Epoch,
 	}
 	if s.Known {
 		out.Timeline, out.Position = s.Timeline, s.Position

@@ -43,6 +43,8 @@ type Standing struct {
 	// MayWin says that nothing on this member's side speaks against its promotion.
 	MayWin   bool `json:"mayWin"`
 	Priority int  `json:"priority"`
+	// Unfenced is the name of this member's fence that a person has lifted where nobody led: the leader takes it off the record.
+	Unfenced string `json:"unfenced,omitempty"`
 	// Streaming says that this member has a connection to its upstream; Received is how far it then had WAL on disk, for the choice of a
 	// switchover's target. It is no vote.
 	Streaming bool    `json:"streaming"`

@@ -64,6 +64,8 @@ type Pause struct {
 
 // Fenced is a member that a person keeps stopped, through restarts of everything, until it is lifted.
 type Fenced struct {
+	// ID tells this fence from earlier and later ones of the same member: lifting one where nobody leads must not lift the next.
+	ID     string `json:"id,omitempty"`
 	Member string `json:"member"`
 	Pod    string `json:"pod"`
 	Reason string `json:"reason,omitempty"`
@@ -113,11 +115,18 @@ func (r Record) FencedMember(id string) (Fenced, bool) {
 	return r.Fenced[i], true
 }
 
-// Fence keeps a member stopped.
-func (r *Record) Fence(f Fenced) {
-	if _, ok := r.FencedMember(f.Member); !ok {
-		r.Fenced = append(r.Fenced, f)
+// Name is what a fence is lifted by: its id, or what a release that gave none would have to go by.
+func (f Fenced) Name() string {
+	if f.ID == "" {
+		return "of " + f.Member
 	}
+	return f.ID
+}
+
+// Fence keeps a member stopped. A later word replaces an earlier one, which may have been lifted where nobody led.
+func (r *Record) Fence(f Fenced) {
+	r.Unfence(f.Member)
+	r.Fenced = append(r.Fenced, f)
 }
 
 // Unfence lifts that.

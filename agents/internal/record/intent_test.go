@@ -59,9 +59,9 @@ func TestIntentsAreRememberedAndSettledOnce(t *testing.T) {
 
 func TestFenceIsLiftedForThatMemberOnly(t *testing.T) {
 	r := full()
-	r.Fence(Fenced{Member: "pvc-2", Pod: "other"})
+	r.Fence(Fenced{ID: "later", Member: "pvc-2", Pod: "a-replica-0"}) // what was lifted of the earlier word is not lifted of this one
 	r.Fence(Fenced{Member: "pvc-1", Pod: "a-primary-0"})
-	if f, _ := r.FencedMember("pvc-2"); f.Pod != "a-replica-0" || len(r.Fenced) != 2 {
+	if f, _ := r.FencedMember("pvc-2"); f.Name() != "later" || len(r.Fenced) != 2 {
 		t.Errorf("got %+v", r.Fenced)
 	}
 	r.Unfence("pvc-2")
