@@ -25,6 +25,11 @@ const (
 	CutNode Kind = "cut node"
 	// CutAPI separates a node from its API server; all else goes on, DNS included.
 	CutAPI Kind = "cut api"
+	// CutPeers separates a node from the other nodes of its site, and their pods; the API server and clients still reach it.
+	CutPeers Kind = "cut peers"
+	// CutFrom and CutTo lose the packets that a node sends, or those that are sent to it: a line that is broken one way.
+	CutFrom Kind = "cut from"
+	CutTo   Kind = "cut to"
 	// KillNode takes a node's power away.
 	KillNode Kind = "kill node"
 	// FreezeNode stops a node where it stands, as a hypervisor does: its clock goes on, nothing else.
@@ -121,7 +126,7 @@ func (f Fault) Check(lab topology.Lab) error {
 	case CutSite, StopAPI:
 		_, err := lab.Site(f.Target)
 		return err
-	case CutNode, CutAPI, KillNode, FreezeNode:
+	case CutNode, CutAPI, CutPeers, CutFrom, CutTo, KillNode, FreezeNode:
 		_, err := lab.Node(f.Target)
 		return err
 	case CutSites, Bandwidth, Delay:

@@ -13,6 +13,9 @@ const Forms = `cut site SITE
 cut [--one-way] SITE SITE
 cut node NODE
 cut api NODE
+cut peers NODE
+cut from NODE
+cut to NODE
 kill node NODE
 freeze node NODE
 stop api SITE
@@ -92,10 +95,10 @@ func parse(words []string) (Fault, error) {
 	return Fault{}, fmt.Errorf("there is no fault %q; faults are written\n%s", words[0], Forms)
 }
 
-// parseCut tells a kind of thing from a site's name. A site called "site", "node" or "api" can only be named second.
+// parseCut tells a kind of thing from a site's name. A site that is called as a kind ("node", "to") can only be named second.
 func parseCut(words []string) Fault {
 	switch kind := Kind("cut " + words[0]); kind {
-	case CutSite, CutNode, CutAPI:
+	case CutSite, CutNode, CutAPI, CutPeers, CutFrom, CutTo:
 		return Fault{Kind: kind, Target: words[1]}
 	}
 	return Fault{Kind: CutSites, Target: words[0], Other: words[1]}

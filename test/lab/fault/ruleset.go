@@ -31,6 +31,13 @@ func Ruleset(lab topology.Lab, list []Fault) (string, error) {
 			}
 		case CutNode, FreezeNode:
 			bridged = append(bridged, fmt.Sprintf("iifname %q drop", f.Target), fmt.Sprintf("oifname %q drop", f.Target))
+		case CutFrom:
+			bridged = append(bridged, fmt.Sprintf("iifname %q drop", f.Target))
+		case CutTo:
+			bridged = append(bridged, fmt.Sprintf("oifname %q drop", f.Target))
+		case CutPeers:
+			h, _ := lab.Node(f.Target)
+			bridged = append(bridged, cutPeers(h)...)
 		case CutAPI:
 			h, _ := lab.Node(f.Target)
 			bridged = append(bridged, cutAPI(h)...)
@@ -85,4 +92,15 @@ func cutAPI(h topology.Host) []string {
 		there + "ip protocol tcp tcp dport 53 accept", back + "ip protocol tcp tcp sport 53 accept",
 		there + "ip protocol {tcp, udp} drop", back + "ip protocol {tcp, udp} drop",
 	}
+}
+
+// cutPeers goes by links: pods have addresses of their own.
+func cutPeers(h topology.Host) []string {
+	var rules []string
+	for _, other := range h.Site.NodeHosts() {
+		if other.Name != h.Name {
+			rules = append(rules, fmt.Sprintf("iifname %q oifname %q drop", h.Name, other.Name), fmt.Sprintf("iifname %q oifname %q drop", other.Name, h.Name))
+		}
+	}
+	return rules
 }

@@ -37,7 +37,10 @@ func TestRuleset(t *testing.T) {
 			`iifname "a-cp" oifname "a2" ip protocol tcp tcp sport 53 accept`,
 			`iifname "a2" oifname "a-cp" ip protocol {tcp, udp} drop`,
 			`iifname "a-cp" oifname "a2" ip protocol {tcp, udp} drop`}},
-		"faults_elsewhere_have_no_rules": {[]string{"delay a b 1ms", "kill node a1", "stop api a", "fill x 100%"}, nil},
+		"cut_peers_leaves_the_api_and_the_machine": {[]string{"cut peers a2"}, []string{`iifname "a2" oifname "a1" drop`, `iifname "a1" oifname "a2" drop`}},
+		"cut_from_loses_what_the_node_sends":       {[]string{"cut from a2"}, []string{`iifname "a2" drop`}},
+		"cut_to_loses_what_is_sent_to_the_node":    {[]string{"cut to a2"}, []string{`oifname "a2" drop`}},
+		"faults_elsewhere_have_no_rules":           {[]string{"delay a b 1ms", "kill node a1", "stop api a", "fill x 100%"}, nil},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

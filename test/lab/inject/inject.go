@@ -49,7 +49,7 @@ func Do(ctx context.Context, state lifecycle.State, f fault.Fault) error {
 
 func act(ctx context.Context, state lifecycle.State, f fault.Fault, list []fault.Fault) error {
 	switch f.Kind {
-	case fault.CutSite, fault.CutSites, fault.CutNode, fault.CutAPI:
+	case fault.CutSite, fault.CutSites, fault.CutNode, fault.CutAPI, fault.CutPeers, fault.CutFrom, fault.CutTo:
 		return filter(ctx, state.Lab, list)
 	case fault.FreezeNode:
 		if err := filter(ctx, state.Lab, list); err != nil {
@@ -100,7 +100,7 @@ func healOne(ctx context.Context, state lifecycle.State, f fault.Fault, left []f
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	switch f.Kind {
-	case fault.CutSite, fault.CutSites, fault.CutNode, fault.CutAPI:
+	case fault.CutSite, fault.CutSites, fault.CutNode, fault.CutAPI, fault.CutPeers, fault.CutFrom, fault.CutTo:
 		return filter(ctx, state.Lab, left)
 	case fault.FreezeNode:
 		if err := cgroup.Thaw(ctx, f.Target); err != nil {
