@@ -58,6 +58,17 @@ sbom: images ## bills of materials (SPDX) into dist/sbom/
 # Tests with three real members take minutes each: `make sites` runs them, `make check` leaves them out.
 SITES_TESTS := ^(TestOrders|TestSynchronousMode|TestFailsafe)$$
 
+# Runs go test as usual, and keeps how each test ended for make matrix.
+MATRIX := $(CURDIR)/bin/matrix
+.PHONY: $(MATRIX)
+$(MATRIX):
+	@cd test && $(NICE) go build -o $@ ./matrix
+RUN = $(NICE) $(MATRIX) run -root $(CURDIR)
+
+.PHONY: matrix
+matrix: $(MATRIX) ## what is promised about who may write, the test that shows it, and how that ended last; a line without a test fails
+	@$(MATRIX) show -page docs/dev/matrix.md
+
 .PHONY: check fmt lint unit charts golden
 check: fmt lint unit charts ## format, lint, unit and chart tests (under 12 minutes warm)
 
@@ -72,23 +83,23 @@ $(GOLANGCI):
 lint: $(GOLANGCI) ## golangci-lint over every module (waits for another run of it)
 	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(NICE) $(GOLANGCI) run --allow-serial-runners --config $(CURDIR)/.golangci.yml ./...); done
 
-unit: ## unit tests over every module, with real PostgreSQL servers (needs root and `make images` once)
+unit: $(MATRIX) ## unit tests over every module, with real PostgreSQL servers (needs root and `make images` once)
 	# One package at a time: several start real servers, and a starved machine is not what most of them are about.
-	$(NICE) go test -p 1 -timeout 15m -skip '$(SITES_TESTS)' ./...
-	cd images/build && $(NICE) go test -timeout 10m ./...
-	cd test/lab && $(NICE) go test -timeout 10m ./...
-	cd test && $(NICE) go test -timeout 10m ./demo/... ./writer/... ./cluster/... ./previous/... ./docs/... ./bench/...
+	$(RUN) unit -- go test -p 1 -timeout 15m -skip '$(SITES_TESTS)' ./...
+	cd images/build && $(RUN) unit -- go test -timeout 10m ./...
+	cd test/lab && $(RUN) unit -- go test -timeout 10m ./...
+	cd test && $(RUN) unit -- go test -timeout 10m ./demo/... ./writer/... ./cluster/... ./previous/... ./docs/... ./bench/... ./matrix/... ./soak/...
 
 .PHONY: sites
-sites: ## sites of three real members without a cluster: what people order, synchronous mode, the API away (about six minutes)
-	$(NICE) go test -timeout 20m -run '$(SITES_TESTS)' ./agents/keeper
+sites: $(MATRIX) ## sites of three real members without a cluster: what people order, synchronous mode, the API away (about six minutes)
+	$(RUN) sites -- go test -timeout 20m -run '$(SITES_TESTS)' ./agents/keeper
 
 .PHONY: explore
 explore: ## explore the protocol of keeper and guard further than `make check` does (DEPTH=2: about an hour)
 	EXPLORE_DEPTH=$(or $(DEPTH),2) $(NICE) go test -timeout 24h -count=1 -v -run NoSchedule ./agents/internal/explore
 
-charts: ## rendered charts, refusals, schema
-	cd test && $(NICE) go test -timeout 10m ./charts/...
+charts: $(MATRIX) ## rendered charts, refusals, schema
+	cd test && $(RUN) charts -- go test -timeout 10m ./charts/...
 
 golden: ## render the chart's examples anew, to be read in review
 	cd test && $(NICE) go test -count=1 ./charts/... -update
@@ -125,9 +136,9 @@ demo: up ## one site, one release, real data through pgpool, and the data after 
 	cd test && $(NICE) go build -o ../bin/demo-run ./demo
 	PATH="$(LAB_PATH):$$PATH" bin/demo-run --kubeconfig $$(bin/lab kubeconfig) --site a --tag $(TAG) --lab bin/lab
 
-e2e: up ## end-to-end tests in the lab, and the commands of the documentation
+e2e: up $(MATRIX) ## end-to-end tests in the lab, and the commands of the documentation
 	cd test && PATH="$$(../bin/lab build):$$PATH" PGSPAN_TAG=$(TAG) PGSPAN_REGISTRY=$(REGISTRY) PGSPAN_KUBECONFIG=$$(../bin/lab kubeconfig) \
-		$(NICE) go test -p 1 -timeout 30m -count=1 -v -tags lab ./e2e ./docs
+		$(NICE) $(MATRIX) run -root $(CURDIR) -v e2e -- go test -p 1 -timeout 40m -count=1 -v -tags lab ./e2e ./docs
 
 fresh: ## prove the install steps in a bare bookworm tree (about 45 minutes)
 	test/fresh.sh

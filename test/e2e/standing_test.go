@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -67,6 +68,9 @@ func (r *release) app(t *testing.T, ctx context.Context, service string) cluster
 	return app
 }
 
+// heldFrom is the first id of the session that is held open.
+const heldFrom = 1 << 40
+
 // writing runs the common writer against a Service while body runs, and returns what became of its writes.
 func (r *release) writing(t *testing.T, ctx context.Context, table string, body func()) writer.Outcome {
 	t.Helper()
@@ -76,10 +80,18 @@ func (r *release) writing(t *testing.T, ctx context.Context, table string, body 
 	if err := w.Prepare(ctx); err != nil {
 		t.Fatal(err)
 	}
+	// A second session is held open over everything that happens, to catch a server that was deposed and goes on acknowledging.
+	held := &writer.Writer{Connect: app.Connect, Table: table, Interval: 50 * time.Millisecond, First: heldFrom, Once: true, Deadline: time.Hour}
 	run, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	begin := time.Now()
-	go func() { defer close(done); w.Run(run) }()
+	go func() {
+		defer close(done)
+		var both sync.WaitGroup
+		both.Go(func() { w.Run(run) })
+		both.Go(func() { held.Run(run) })
+		both.Wait()
+	}()
 	// Gaps count once the writer writes.
 	err := cluster.Wait(ctx, "the writer writes", func(context.Context) (bool, string, error) { return len(w.Log()) > 20, "few writes", nil })
 	if err == nil {
@@ -104,7 +116,11 @@ func (r *release) writing(t *testing.T, ctx context.Context, table string, body 
 	if err != nil {
 		t.Fatal(err)
 	}
+	maps.DeleteFunc(rows, func(id int64, _ bool) bool { return id >= heldFrom })
 	o := writer.Judge(w.Log(), rows, begin, time.Time{})
+	if d := writer.Zombie(w.Log(), held.Log()); d > 0 {
+		t.Errorf("a session that was held open got an acknowledgement from its server %s after another server's first", d)
+	}
 	t.Logf("the writer met, from the beginning of its longest gap:%s", writer.Errors(w.Log(), o.GapAt, o.GapAt.Add(o.Gap)))
 	return o
 }

@@ -75,6 +75,24 @@ func Judge(log []Attempt, rows map[int64]bool, begin, end time.Time) Outcome {
 	return o
 }
 
+// Zombie is how long after the first acknowledgement of another server a session that was held open still got one: the server of that session
+// had been deposed. It must be 0. A server that leads again later has restarted meanwhile, so no session outlives its reign.
+func Zombie(log, held []Attempt) time.Duration {
+	var worst time.Duration
+	for _, h := range held {
+		if h.Acked.IsZero() {
+			continue
+		}
+		for _, a := range log {
+			if !a.Acked.IsZero() && a.Server != h.Server && a.Acked.After(held[0].Sent) {
+				worst = max(worst, h.Acked.Sub(a.Acked))
+				break // the first one is the worst
+			}
+		}
+	}
+	return worst
+}
+
 // Errors tells what attempts between from and to met with, for a test's log: how often, and when first and last, in milliseconds after from.
 func Errors(log []Attempt, from, to time.Time) string {
 	type met struct{ n, first, last int64 }

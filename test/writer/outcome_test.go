@@ -47,3 +47,24 @@ func TestJudge(t *testing.T) {
 		})
 	}
 }
+
+func TestZombie(t *testing.T) {
+	unanswered := Attempt{ID: 12, Sent: at(60)}
+	cases := map[string]struct {
+		log, held []Attempt
+		want      time.Duration
+	}{
+		"old_server_ends_before_the_new_one_begins": {[]Attempt{ack(1, 10, "a"), ack(2, 90, "b")}, []Attempt{ack(10, 15, "a"), ack(11, 80, "a")}, 0},
+		"deposed_server_acknowledges":               {[]Attempt{ack(1, 10, "a"), ack(2, 90, "b"), ack(3, 95, "b")}, []Attempt{ack(10, 15, "a"), ack(11, 120, "a")}, 30 * time.Millisecond},
+		"deposed_server_never_answers":              {[]Attempt{ack(1, 10, "a"), ack(2, 90, "b")}, []Attempt{ack(10, 15, "a"), unanswered}, 0},
+		"nothing_happened":                          {[]Attempt{ack(1, 10, "a"), ack(2, 90, "a")}, []Attempt{ack(10, 15, "a"), ack(11, 120, "a")}, 0},
+		"another_server_led_before":                 {[]Attempt{ack(1, 1, "b"), ack(2, 10, "a")}, []Attempt{ack(10, 15, "a"), ack(11, 120, "a")}, 0},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := Zombie(c.log, c.held); got != c.want {
+				t.Errorf("Zombie = %s, want %s", got, c.want)
+			}
+		})
+	}
+}

@@ -33,6 +33,8 @@ type Writer struct {
 	// Once: the first session is the only one. Run returns when it is over. A session that is held open on a lost primary shows whether that
 	// one goes on acknowledging.
 	Once bool
+	// First is the first id, 1 unless it is set: two writers of one table must not meet.
+	First int64
 	// Each, if set, is called with every attempt when it is over.
 	Each func(Attempt)
 
@@ -66,7 +68,7 @@ func (w *Writer) Run(ctx context.Context) {
 	var conn *pgx.Conn
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	for id := int64(1); ; {
+	for id := max(w.First, 1); ; {
 		select {
 		case <-ctx.Done():
 			if conn != nil {
@@ -91,7 +93,11 @@ func (w *Writer) Run(ctx context.Context) {
 		}
 		a := Attempt{ID: id, Sent: time.Now()}
 		id++
-		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
+		whole := context.WithoutCancel(ctx)
+		if w.Once {
+			whole = ctx // it may wait for a frozen server much longer than anybody waits for the test's end
+		}
+		c, cancel := context.WithTimeout(whole, deadline)
 		a.Err = conn.QueryRow(c, insert, a.ID).Scan(&a.Server)
 		cancel()
 		if a.Err == nil {

@@ -1,0 +1,54 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// TestDisks has volumes misbehave.
+func TestDisks(t *testing.T) {
+	if !haStands(t) {
+		return
+	}
+	run(t, "full_volume_of_the_primary", 3*time.Minute, fullVolume)
+	run(t, "slow_volume_of_the_primary", 2*time.Minute, slowVolume)
+}
+
+// volume is a pod's, as the lab calls it.
+func (r *release) volume(pod string) string {
+	return fmt.Sprintf("%s/%s/data-%s", site.Name, r.namespace, pod)
+}
+
+func fullVolume(t *testing.T, ctx context.Context) {
+	ha.loses(t, ctx, 90*time.Second, func(primary string) {
+		fault(t, "fill", ha.volume(primary), "100%")
+		// Reads go on, wherever they are answered, and nobody is chosen again and again.
+		failed := 0
+		for range 15 {
+			c, cancel := context.WithTimeout(ctx, time.Second)
+			if _, err := site.SQL(c, ha.namespace, ha.replica(t, ctx), "select 1"); err != nil {
+				failed++
+			}
+			cancel()
+			time.Sleep(time.Second) // an interval of observation
+		}
+		if failed > 5 {
+			t.Errorf("%d of 15 reads failed", failed)
+		}
+		heal(t)
+	})
+	ha.whole(t, ctx)
+}
+
+func slowVolume(t *testing.T, ctx context.Context) {
+	before := ha.epoch(t, ctx)
+	ha.loses(t, ctx, 15*time.Second, func(primary string) {
+		fault(t, "slow", ha.volume(primary), "20iops")
+		time.Sleep(20 * time.Second)
+		heal(t)
+	})
+	ha.whole(t, ctx)
+	ha.sameEpoch(t, ctx, before)
+}

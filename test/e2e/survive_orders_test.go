@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgspan/pgspan/test/cluster"
+)
+
+// TestOrders is what people ask of a site, by role in the lab.
+func TestOrders(t *testing.T) {
+	if !haStands(t) {
+		return
+	}
+	run(t, "switchover_to_a_named_member", 2*time.Minute, switchoverToNamed)
+	run(t, "paused_site_elects_nobody", 2*time.Minute, pausedSite)
+	run(t, "fenced_member_stays_stopped", 2*time.Minute, fencedMember)
+}
+
+func switchoverToNamed(t *testing.T, ctx context.Context) {
+	var old, target, directory string
+	ha.loses(t, ctx, 3*time.Second, func(primary string) {
+		old, target = primary, ha.replica(t, ctx)
+		directory = ha.inPod(t, ctx, old, "stat -c %i /var/lib/pgspan/pgdata")
+		if said := ha.role(ctx, target, "switchover", "--to", target); !strings.Contains(said, target) || strings.Contains(said, "exit code") {
+			t.Errorf("role: %s", said)
+		}
+	})
+	if now := ha.primary(t, ctx); now != target {
+		t.Errorf("%s leads, want %s", now, target)
+	}
+	ha.whole(t, ctx)
+	if got := ha.inPod(t, ctx, old, "stat -c %i /var/lib/pgspan/pgdata"); got != directory {
+		t.Errorf("%s was cloned anew", old)
+	}
+}
+
+func pausedSite(t *testing.T, ctx context.Context) {
+	helper := ha.replica(t, ctx)
+	if said := ha.role(ctx, helper, "pause", "--for", "5m", "--reason", "e2e"); strings.Contains(said, "exit code") {
+		t.Fatalf("role: %s", said)
+	}
+	resumed := false
+	resume := func() {
+		if said := ha.role(context.WithoutCancel(ctx), helper, "resume"); strings.Contains(said, "exit code") {
+			t.Errorf("role: %s", said)
+		}
+		resumed = true
+	}
+	t.Cleanup(func() {
+		if !resumed {
+			resume()
+		}
+	})
+	var before string
+	ha.loses(t, ctx, 60*time.Second, func(primary string) {
+		before = primary
+		ha.forceDelete(t, ctx, primary)
+		time.Sleep(time.Second)
+	})
+	if now := ha.primary(t, ctx); now != before {
+		t.Errorf("%s leads although elections are paused: only %s may", now, before)
+	}
+	resume()
+	ha.whole(t, ctx)
+}
+
+func fencedMember(t *testing.T, ctx context.Context) {
+	before := ha.epoch(t, ctx)
+	fenced, helper := ha.replica(t, ctx), ha.primary(t, ctx)
+	ha.loses(t, ctx, time.Second, func(string) {
+		if said := ha.role(ctx, helper, "fence", fenced, "--reason", "e2e"); strings.Contains(said, "exit code") {
+			t.Fatalf("role: %s", said)
+		}
+		ha.forceDelete(t, ctx, fenced) // it survives a restart
+		ha.says(t, ctx, fenced, "keeper", "fenced by hand")
+	})
+	if _, err := site.SQL(ctx, ha.namespace, fenced, "select 1"); err == nil {
+		t.Errorf("the server of %s answers", fenced)
+	}
+	if said := ha.role(ctx, helper, "unfence", fenced); strings.Contains(said, "exit code") {
+		t.Errorf("role: %s", said)
+	}
+	ha.whole(t, ctx)
+	ha.sameEpoch(t, ctx, before)
+}
+
+// TestSynchronous makes commits wait for replicas.
+func TestSynchronous(t *testing.T) {
+	if !haStands(t) {
+		return
+	}
+	t.Cleanup(func() {
+		run(t, "asynchronous_again", 2*time.Minute, func(t *testing.T, ctx context.Context) { ha.install(t, ctx, nil); ha.whole(t, ctx) })
+	})
+	run(t, "any_one_loses_nothing_with_the_primarys_node", 4*time.Minute, anyOne)
+	run(t, "strict_waits_rather_than_acknowledge_alone", 4*time.Minute, strict)
+}
+
+// synchronous asks for a mode and waits until the record promises it.
+func (r *release) synchronous(t *testing.T, ctx context.Context, mode, number string) {
+	t.Helper()
+	r.install(t, ctx, map[string]string{"synchronous.mode": mode, "synchronous.number": number})
+	primary := r.primary(t, ctx)
+	err := cluster.Wait(ctx, "the server waits for its replicas", func(ctx context.Context) (bool, string, error) {
+		got, err := site.SQL(ctx, r.namespace, primary, "select current_setting('synchronous_standby_names'), (select count(*) from pg_stat_replication where sync_state = 'quorum')")
+		return err == nil && strings.HasPrefix(got, "ANY "+number) && strings.HasSuffix(got, "|2"), got, err
+	})
+	if err != nil {
+		r.evidence(t)
+		t.Fatal(err)
+	}
+}
+
+func anyOne(t *testing.T, ctx context.Context) {
+	ha.synchronous(t, ctx, "any", "1")
+	before := ha.epoch(t, ctx)
+	ha.loses(t, ctx, 18*time.Second, func(primary string) {
+		fault(t, "kill", "node", ha.node(t, ctx, primary))
+		ha.another(t, ctx, before)
+	})
+	heal(t)
+	ha.whole(t, ctx)
+}
+
+func strict(t *testing.T, ctx context.Context) {
+	ha.synchronous(t, ctx, "strict", "2")
+	before := ha.epoch(t, ctx)
+	ha.loses(t, ctx, 40*time.Second, func(string) {
+		fault(t, "freeze", "node", ha.node(t, ctx, ha.replica(t, ctx)))
+		time.Sleep(13 * time.Second) // longer than mode any would wait
+		app := ha.app(t, ctx, "rw")
+		c, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		if _, err := one[string](c, app, "select pg_logical_emit_message(true, 'e2e', '')::text"); err == nil {
+			t.Error("a commit was acknowledged with one of two replicas")
+		}
+		heal(t)
+	})
+	ha.whole(t, ctx)
+	ha.sameEpoch(t, ctx, before)
+}
