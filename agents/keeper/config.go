@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -35,6 +36,8 @@ type config struct {
 	StopTime      time.Duration `envconfig:"PGSPAN_STOP_TIME" default:"1s"`
 	RenewEvery    time.Duration `envconfig:"PGSPAN_RENEW_EVERY" default:"1s"`
 	SlotTTL       time.Duration `envconfig:"PGSPAN_SLOT_TTL" default:"1h"`
+	Probe         string        `envconfig:"PGSPAN_PROBE"`
+	ProbeEvery    time.Duration `envconfig:"PGSPAN_PROBE_EVERY" default:"30s"`
 	Listen        string        `envconfig:"PGSPAN_LISTEN" default:":8008"`
 	PeersListen   string        `envconfig:"PGSPAN_PEERS_LISTEN" default:":8009"`
 	LogLevel      slog.Level    `envconfig:"PGSPAN_LOG_LEVEL" default:"info"`
@@ -89,6 +92,14 @@ func (c config) Validate() error {
 		problems = append(problems, fmt.Errorf("PGSPAN_FENCE_AFTER (%s) and PGSPAN_STOP_TIME (%s) together exceed 0.8 of PGSPAN_LEASE_DURATION (%s): "+
 			"the server might still write when another member takes over; they may be %s at most", c.FenceAfter, c.StopTime, c.LeaseDuration, limit))
 	}
+	if c.ProbeEvery != 0 && c.ProbeEvery < time.Second {
+		problems = append(problems, fmt.Errorf("PGSPAN_PROBE_EVERY is %s: it must be 0, for never, or at least 1s", c.ProbeEvery))
+	}
+	if c.Probe != "" {
+		if _, _, err := net.SplitHostPort(c.Probe); err != nil {
+			problems = append(problems, fmt.Errorf("PGSPAN_PROBE is %q: it must be host:port of the Service for writing", c.Probe))
+		}
+	}
 	if (c.TLSRenew == "") != (c.TLSCA == "") {
 		problems = append(problems, fmt.Errorf("PGSPAN_TLS_RENEW is %q and PGSPAN_TLS_CA is %q: renewing certificates needs both Secrets, not renewing neither", c.TLSRenew, c.TLSCA))
 	}
@@ -133,7 +144,8 @@ func (c config) options(version string, log *slog.Logger) (keeping.Options, erro
 		Certificates: certificates,
 		Version:      version, Pod: c.PodName, PodUID: c.PodUID, PodIP: c.PodIP, Node: c.Node, Namespace: c.Namespace,
 		BornPrimary: c.BornAs == "primary", Adopt: c.Adopt, SlotTTL: c.SlotTTL,
-		Timing:      lease.Timing{Duration: c.LeaseDuration, FenceAfter: c.FenceAfter, Renew: c.RenewEvery},
+		Timing: lease.Timing{Duration: c.LeaseDuration, FenceAfter: c.FenceAfter, Renew: c.RenewEvery},
+		Probe:  c.Probe, ProbeEvery: c.ProbeEvery,
 		PeersListen: c.PeersListen, Control: c.Control, Socket: c.Socket, Settings: c.Settings, TLS: c.TLS, Users: c.Users,
 		Volume: c.Volume, Lease: leases, API: api, Log: log,
 	}, nil

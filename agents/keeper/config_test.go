@@ -37,6 +37,8 @@ func TestRefusedEnvironments(t *testing.T) {
 		"renewals_too_rare":                {map[string]string{"RENEW_EVERY": "2s"}, []string{"a third"}},
 		"no_duration":                      {map[string]string{"LEASE_DURATION": "soon"}, []string{"LEASE_DURATION"}},
 		"unknown_birth":                    {map[string]string{"BORN_AS": "master"}, []string{`"master"`}},
+		"probe_without_a_port":             {map[string]string{"PROBE": "db-rw.ns.svc"}, []string{"host:port"}},
+		"probed_too_often":                 {map[string]string{"PROBE_EVERY": "10ms"}, []string{"at least 1s"}},
 		"all_problems_at_once":             {map[string]string{"POD_NAME": "", "POD_UID": "", "FENCE_AFTER": "0s", "SLOT_TTL": "1s"}, []string{"POD_NAME is not set", "POD_UID is not set", "FENCE_AFTER is 0s", "SLOT_TTL is 1s"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,6 +20,8 @@
 //	                       fence-after and stop time together must not exceed 0.8 of the lease duration
 //	PGSPAN_RENEW_EVERY     time between two renewals (1s)
 //	PGSPAN_SLOT_TTL        how long a member whose pod is gone keeps its place and its slot (1h)
+//	PGSPAN_PROBE           host:port of the Service for writing: the leader makes a write through it and tells when that fails; unset: none
+//	PGSPAN_PROBE_EVERY     how often it does that, and asks every server whether it writes, whatever leases say; 0: never (30s)
 //	PGSPAN_LISTEN          address of health checks and metrics (:8008)
 //	PGSPAN_PEERS_LISTEN    address where the other keepers reach this one, over mutual TLS; they call port 8009 (:8009)
 //	PGSPAN_KEEPERS         not for keeper: for role, when a person runs that in keeper's container

@@ -16,7 +16,7 @@ import (
 )
 
 // ha is the release whose leader is lost again and again: three members, one to a node.
-var ha = newRelease(namespace, "ha", map[string]string{"replicas": "2"})
+var ha = newRelease(namespace, "ha", map[string]string{"replicas": "2", "probe.every": "2s"})
 
 // This file's name puts its cases behind those that look at how a release came up: nodes that die restart every pod on them.
 

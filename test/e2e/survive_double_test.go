@@ -26,6 +26,7 @@ func TestDoubleFaults(t *testing.T) {
 	run(t, "failover_during_a_switchover", 2*time.Minute, failoverDuringSwitchover)
 	run(t, "password_rotated_while_failing_over", 3*time.Minute, passwordRotated)
 	run(t, "node_drained", 2*time.Minute, nodeDrained)
+	run(t, "second_line_sees_two_writers", 2*time.Minute, twoWriters)
 	run(t, "primary_and_a_replica_die_at_once", 3*time.Minute, twoNodesDie)
 }
 
@@ -197,4 +198,30 @@ func twoNodesDie(t *testing.T, ctx context.Context) {
 	})
 	heal(t)
 	ha.whole(t, ctx)
+}
+
+// A replica whose keeper and guard are both frozen is opened by hand: nobody of its own can stop it, and the leader's keeper raises the alarm. It must
+// not do more than that.
+func twoWriters(t *testing.T, ctx context.Context) {
+	before := ha.epoch(t, ctx)
+	primary, replica := ha.primary(t, ctx), ha.replica(t, ctx)
+	ha.loses(t, ctx, time.Second, func(string) {
+		ha.signal(t, ctx, replica, "keeper", "STOP")
+		ha.signal(t, ctx, replica, "guard", "STOP")
+		_, _ = site.SQL(ctx, ha.namespace, replica, "select pg_promote(false)") // its session may die with the server
+		ha.says(t, ctx, primary, "keeper", `"alarm":"TwoWriters"`)
+		if said := ha.role(ctx, primary, "status"); !strings.Contains(said, "ALARM") {
+			t.Errorf("role status says nothing of it:\n%s", said)
+		}
+		err := cluster.Wait(ctx, "an event tells of it", func(ctx context.Context) (bool, string, error) {
+			events, err := site.Client.CoreV1().Events(ha.namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=TwoWriters,involvedObject.name=" + primary})
+			return err == nil && len(events.Items) > 0, "none", err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		ha.signal(t, ctx, replica, "keeper", "CONT")
+	})
+	ha.whole(t, ctx)
+	ha.sameEpoch(t, ctx, before)
 }

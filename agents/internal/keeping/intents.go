@@ -272,6 +272,7 @@ func (k *Keeper) SiteStatus() peers.Status {
 	out := peers.Status{
 		Me: k.me(), Pod: k.o.Pod, Role: string(s.Role()), Leads: v.InForce(now), Published: n.published, Timeline: s.Timeline,
 		LagBytes: s.Lag.Bytes, LagSeconds: s.Lag.Seconds, Reason: s.Reason, Person: s.Person, Known: v.Known.String(),
+		Alarms: s.SecondLine.Alarms(),
 	}
 	if s.Server != nil {
 		out.Streaming = s.Server.Receiver.Streaming()

@@ -39,6 +39,11 @@ type Options struct {
 	Timing      lease.Timing
 	SlotTTL     time.Duration
 
+	// Probe is the Service for writing, host:port, that the leader makes a write through each ProbeEvery, and asks all servers whether they write. An
+	// empty Probe: no write; no ProbeEvery: neither.
+	Probe      string
+	ProbeEvery time.Duration
+
 	// PeersListen is where the other keepers are answered.
 	PeersListen string
 
@@ -147,6 +152,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 	run("publish", always(5*time.Second), k.publishWake, k.publisher())
 	run("accounts", always(5*time.Second), nil, k.accounts())
 	run("volumes", always(volumesEvery), nil, k.growVolumes())
+	if k.o.ProbeEvery > 0 {
+		run("second line", k.probeEvery, nil, k.probing())
+	}
 	if c := k.o.Certificates; c != nil {
 		// Two thirds of a certificate's life leave months: a turn that fails is no hurry.
 		run("certificates", always(10*time.Minute), nil, func(ctx context.Context) error { return c.Turn(ctx, k.issuer.inForce) })

@@ -70,6 +70,8 @@ type known struct {
 	sync    *observed.Sync // what the leader knows of its synchronous set; nil: nothing is kept
 	covered life           // the server whose first WAL the synchronous members have
 
+	secondLine *observed.SecondLine // what the leader found when it last asked the servers themselves; nil: nothing
+
 	confirmed uint64 // renewals, when news.lists was last cut back
 
 	verdict  judge.Verdict
@@ -190,7 +192,7 @@ func (k *Keeper) Snapshot() observed.Snapshot {
 	s := observed.Snapshot{
 		At: time.Now(), Leader: v.Mine, Granted: v.InForce(now) && k.issuer.inForce(), Epoch: v.Record.Epoch, Reason: n.verdict.Reason,
 		Person: n.verdict.Person, Server: n.freshStatus(now), Renewals: v.Renewals, Failures: v.Failures, Failsafe: v.Failsafe && v.InForce(now),
-		VolumeFree: n.free, VolumeSize: n.size, Certificates: n.certificates, Loops: k.loops.all(),
+		SecondLine: n.secondLine, VolumeFree: n.free, VolumeSize: n.size, Certificates: n.certificates, Loops: k.loops.all(),
 	}
 	if v.Answered != 0 {
 		age := now.Sub(v.Answered).Seconds()

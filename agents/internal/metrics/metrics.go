@@ -65,6 +65,11 @@ var (
 	renewals     = desc("lease_renewals_total", "Renewals of the record that were confirmed.")
 	failures     = desc("lease_renew_failures_total", "Renewals of the record that were not confirmed.")
 	failsafe     = desc("failsafe", "Whether this leader's right to write rests on the promises of the other members, because the Kubernetes API cannot be written.")
+	writers      = desc("writable_members", "How many members said to the leader that they write, the leader among them. More than one is an alarm whatever the reason.")
+	unheard      = desc("unheard_members", "How many members' servers gave the leader no answer when it last asked whether they write.")
+	twoWriters   = desc("two_writers", "1 when more than one member writes, or the Service for writing led to another one that took a write.")
+	probeFailed  = desc("write_probe_failed", "1 when the leader's last writes through the Service for writing have failed. No sample where none is made.")
+	probeSeconds = desc("write_probe_seconds", "How long the leader's last round of questions with a write through the Service for writing took; no sample when it failed.")
 	storeAge     = desc("store_answer_age_seconds", "Time since the Kubernetes API last answered a question about the record.")
 	stopSeconds  = desc("fence_stop_seconds", "Longest measured time from the decision to fence until no server process was left.")
 	certDays     = desc("certificate_days", "Days until the certificate expires.", "certificate")
@@ -95,6 +100,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	out.counter(renewals, s.Renewals)
 	out.counter(failures, s.Failures)
 	out.truth(failsafe, s.Failsafe)
+	out.secondLine(s.SecondLine)
 	out.maybe(storeAge, s.RenewAge)
 	if s.StopSeconds > 0 {
 		out.gauge(stopSeconds, s.StopSeconds)
@@ -151,6 +157,19 @@ func (out emitter) server(s observed.Snapshot) {
 	out.synchronous(s.Sync)
 	out.standbys(s)
 	out.slots(s)
+}
+
+func (out emitter) secondLine(s *observed.SecondLine) {
+	if s == nil {
+		return
+	}
+	out.gauge(writers, float64(s.Writers))
+	out.gauge(unheard, float64(s.Unheard))
+	out.truth(twoWriters, s.TwoWriters != "")
+	if s.Failed > 0 || s.WriteSeconds != nil {
+		out.truth(probeFailed, s.WriteFailed != "")
+	}
+	out.maybe(probeSeconds, s.WriteSeconds)
 }
 
 func (out emitter) synchronous(s *observed.Sync) {

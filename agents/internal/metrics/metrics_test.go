@@ -98,3 +98,13 @@ func TestSynchronousState(t *testing.T) {
 	}
 	expect(t, scrape(t, observed.Snapshot{Failsafe: true}), []string{"pgspan_failsafe 1"}, nil)
 }
+
+func TestSecondLine(t *testing.T) {
+	names := []string{"pgspan_writable_members", "pgspan_two_writers", "pgspan_write_probe_failed", "pgspan_write_probe_seconds"}
+	expect(t, scrape(t, observed.Snapshot{}), nil, names)
+	seconds := 0.02
+	expect(t, scrape(t, observed.Snapshot{SecondLine: &observed.SecondLine{Writers: 1, WriteSeconds: &seconds}}),
+		[]string{"pgspan_writable_members 1", "pgspan_two_writers 0", "pgspan_write_probe_failed 0", "pgspan_write_probe_seconds 0.02", "pgspan_unheard_members 0"}, nil)
+	expect(t, scrape(t, observed.Snapshot{SecondLine: &observed.SecondLine{Writers: 2, Unheard: 1, TwoWriters: "so does r-0", WriteFailed: "no", Failed: 2}}),
+		[]string{"pgspan_writable_members 2", "pgspan_two_writers 1", "pgspan_write_probe_failed 1", "pgspan_unheard_members 1"}, []string{"pgspan_write_probe_seconds"})
+}

@@ -44,6 +44,9 @@ type Snapshot struct {
 	// Sync is the leader's synchronous set; nil: this member keeps none.
 	Sync *Sync
 
+	// SecondLine is what the leader found when it last asked the servers themselves; nil: nothing.
+	SecondLine *SecondLine
+
 	Phase       string // guard's
 	KilledAll   bool
 	StopSeconds float64
@@ -70,6 +73,31 @@ type Sync struct {
 	// InForce: the server goes by it in all its processes. Recorded: the record promises the same.
 	InForce, Recorded bool
 	Reason            string
+}
+
+// SecondLine is what the servers said to the leader, whatever leases say.
+type SecondLine struct {
+	// Writers counts the members that write, the leader among them; Unheard are those that gave no answer.
+	Writers, Unheard int
+	// TwoWriters and WriteFailed are alarms, empty when there is none.
+	TwoWriters, WriteFailed string
+	// Failed counts the writes in a row that failed; WriteSeconds is how long the last one took, nil if it failed or was not tried.
+	Failed       int
+	WriteSeconds *float64
+}
+
+// Alarms are the sentences that must not be missed.
+func (s *SecondLine) Alarms() []string {
+	var out []string
+	if s == nil {
+		return nil
+	}
+	for _, text := range []string{s.TwoWriters, s.WriteFailed} {
+		if text != "" {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // Loop is one of keeper's own loops.

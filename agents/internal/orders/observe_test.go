@@ -117,7 +117,8 @@ db-replica-1  fenced   -      -         -        -
 	}
 	out.Reset()
 	v.Heard[0].Leads, v.Heard[1].LagBytes = false, nil
-	if err := ReportOf(v).Print(&out); err != nil || !strings.Contains(out.String(), "no member leads") || !strings.Contains(out.String(), "unknown") {
+	v.Heard[0].Alarms = []string{"db-primary-0 leads and writes, and so does db-replica-1"}
+	if err := ReportOf(v).Print(&out); err != nil || !strings.HasPrefix(out.String(), "ALARM: db-primary-0: db-primary-0 leads") || !strings.Contains(out.String(), "no member leads") || !strings.Contains(out.String(), "unknown") {
 		t.Errorf("got %v\n%s", err, out.String())
 	}
 }

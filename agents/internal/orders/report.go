@@ -22,6 +22,8 @@ type Report struct {
 	// Writable: the leader's server writes; Published: the Service for writing leads to it.
 	Writable  bool `json:"writable"`
 	Published bool `json:"published"`
+	// Alarms are what must not be missed.
+	Alarms []string `json:"alarms,omitempty"`
 	// PauseLeft is how long elections and switchovers are still suspended.
 	PauseLeft   string          `json:"pauseLeft,omitempty"`
 	PauseReason string          `json:"pauseReason,omitempty"`
@@ -62,6 +64,9 @@ func ReportOf(v View) Report {
 		if s.Record != nil && s.Record.Version() == r.Version() {
 			left = max(left, time.Duration(s.PauseLeft))
 		}
+		for _, a := range s.Alarms {
+			out.Alarms = append(out.Alarms, s.Pod+": "+a)
+		}
 		out.Members = append(out.Members, memberOf(s, r))
 	}
 	if left > 0 && r.Pause != nil {
@@ -91,6 +96,9 @@ func memberOf(s peers.Status, r record.Record) Member {
 
 // Print writes the report as a table.
 func (r Report) Print(w io.Writer) error {
+	for _, a := range r.Alarms {
+		fmt.Fprintln(w, "ALARM:", a)
+	}
 	switch {
 	case r.Epoch == "":
 		fmt.Fprintln(w, "no keeper knows the record")

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -111,6 +112,17 @@ func (c *Client) Tell(ctx context.Context, m record.Member, from grant.Incarnati
 		return fmt.Errorf("tell %s to look: %w", m.Pod, err)
 	}
 	return nil
+}
+
+// TLS is the configuration of a connection to something else of the site, as this keeper: its server proves that it is host.
+func (c *Client) TLS(host string) (*tls.Config, error) {
+	material, err := c.certificates.current()
+	if err != nil {
+		return nil, err
+	}
+	t := material.calling(host)
+	t.MinVersion = tls.VersionTLS12 // a server's ssl_max_protocol_version is the user's
+	return t, nil
 }
 
 // Close ends the connections that are not in use. The client can be used again.

@@ -127,6 +127,8 @@ type Status struct {
 	// Reason is the keeper's last verdict in a sentence; Person: nothing goes on until a person acts.
 	Reason string `json:"reason,omitempty"`
 	Person bool   `json:"person,omitempty"`
+	// Alarms are what the leader's second line of defence has found: two members that write, a Service that takes no writes.
+	Alarms []string `json:"alarms,omitempty"`
 	// Known says what is known of the record: present, absent, broken or unreachable. Record is nil unless it is present.
 	Known  string         `json:"known"`
 	Record *record.Record `json:"record,omitempty"`

@@ -31,6 +31,10 @@
     - {name: PGSPAN_SLOT_TTL, value: {{ $c.Values.replication.slotTTL | quote }}}
     # For a person: kubectl exec <pod> -c keeper -- role status
     - {name: PGSPAN_KEEPERS, value: {{ printf "%s:8009" (include "pgspan.host" (dict "context" $c "service" "members")) | quote }}}
+    - {name: PGSPAN_PROBE_EVERY, value: {{ $c.Values.probe.every | quote }}}
+    {{- if $c.Values.probe.write }}
+    - {name: PGSPAN_PROBE, value: {{ printf "%s:%v" (include "pgspan.host" (dict "context" $c "service" "rw")) $c.Values.service.rw.port | quote }}}
+    {{- end }}
     {{- if eq $c.Values.tls.mode "generated" }}
     - {name: PGSPAN_TLS_RENEW, value: {{ include "pgspan.fullname" $c }}-tls}
     - {name: PGSPAN_TLS_CA, value: {{ include "pgspan.fullname" $c }}-ca}
