@@ -8,6 +8,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -45,7 +46,7 @@ func act(args []string) (int, error) {
 	case args[0] == "show" && len(rest) == 0:
 		return show(*full, *details, *page)
 	case args[0] == "run" && len(rest) > 2 && rest[1] == "--":
-		return run(*root+"/"+resultsDir, rest[0], *verbose, rest[2:])
+		return run(context.Background(), *root+"/"+resultsDir, rest[0], *verbose, rest[2:])
 	}
 	return 2, fmt.Errorf("%q is not understood: matrix show, or matrix run SUITE -- go test …", args)
 }

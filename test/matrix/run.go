@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -88,16 +89,16 @@ func (r *reader) take(e event) error {
 
 // run runs go test with -json and returns its exit code. An interruption reaches go test by itself: both are of one group of the terminal; one that
 // was sent to this process alone is passed on.
-func run(dir, suite string, verbose bool, words []string) (int, error) {
+func run(ctx context.Context, dir, suite string, verbose bool, words []string) (int, error) {
 	if len(words) < 2 || words[1] != "test" {
 		return 2, fmt.Errorf("run a go test, not %q", strings.Join(words, " "))
 	}
-	s, err := openStore(dir, suite, commit())
+	s, err := openStore(dir, suite, commit(ctx))
 	if err != nil {
 		return 2, err
 	}
 	defer s.close()
-	cmd := exec.Command(words[0], append([]string{"test", "-json"}, words[2:]...)...)
+	cmd := exec.CommandContext(ctx, words[0], append([]string{"test", "-json"}, words[2:]...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -123,8 +124,8 @@ func run(dir, suite string, verbose bool, words []string) (int, error) {
 	return 0, reading
 }
 
-func commit() string {
-	out, err := exec.Command("git", "describe", "--tags", "--always", "--dirty").Output()
+func commit(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty").Output()
 	if err != nil {
 		return "unknown"
 	}
