@@ -54,15 +54,14 @@ func (p *patroni) install(ctx context.Context) error {
 	}
 	p.app = cluster.App{Host: host, User: "app", Password: rand.Text(), Database: "app", CA: cert, Name: "writer"}
 	p.superuser = cluster.App{Host: host, User: "postgres", Password: rand.Text(), Database: "postgres", CA: cert, Name: "bench"}
-	var text bytes.Buffer
-	err = template.Must(template.New("patroni").Option("missingkey=error").Parse(patroniManifest)).Execute(&text, map[string]any{
+	text, err := render(patroniManifest, map[string]any{
 		"Superuser": p.superuser.Password, "Replication": rand.Text(), "App": p.app.Password, "Tag": p.imageTag, "Parameters": parameters,
 		"Certificate": base64.StdEncoding.EncodeToString(cert), "Key": base64.StdEncoding.EncodeToString(key),
 	})
 	if err != nil {
-		return fmt.Errorf("render patroni.yaml: %w", err)
+		return err
 	}
-	if err := p.apply(ctx, text.Bytes()); err != nil {
+	if err := p.apply(ctx, text); err != nil {
 		return err
 	}
 	st, err := p.whole(ctx)
@@ -205,6 +204,19 @@ func (p *patroni) client(context.Context) (cluster.App, error) { return p.app, n
 func (p *patroni) version(ctx context.Context, primary string) (string, error) {
 	out, err := p.s.Exec(ctx, p.namespace, primary, p.container, "patroni", "--version")
 	return strings.TrimSpace(out), err
+}
+
+// render fills a manifest in.
+func render(manifest string, values map[string]any) ([]byte, error) {
+	t, err := template.New("manifest").Option("missingkey=error").Parse(manifest)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	var text bytes.Buffer
+	if err := t.Execute(&text, values); err != nil {
+		return nil, fmt.Errorf("render manifest: %w", err)
+	}
+	return text.Bytes(), nil
 }
 
 // pause waits.

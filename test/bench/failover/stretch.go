@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	_ "embed" // load.yaml
 	"errors"
-	"fmt"
-	"text/template"
 	"time"
 
 	"github.com/pgspan/pgspan/test/bench/results"
@@ -131,21 +128,18 @@ func (b *bench) burden(ctx context.Context, kase string) (relieve func(), err er
 		if err != nil {
 			return relieve, err
 		}
-		var text bytes.Buffer
-		err = template.Must(template.New("load").Option("missingkey=error").Parse(loadManifest)).Execute(&text, map[string]any{
-			"Host": place.service, "User": client.User, "Password": client.Password, "Tag": b.tag,
-		})
+		text, err := render(loadManifest, map[string]any{"Host": place.service, "User": client.User, "Password": client.Password, "Tag": b.tag})
 		if err != nil {
-			return relieve, fmt.Errorf("render load.yaml: %w", err)
+			return relieve, err
 		}
 		applied = append(applied, func() {
 			c, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 			defer cancel()
-			if err := place.withdraw(c, text.Bytes()); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			if err := place.withdraw(c, text); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 				b.say("   load of %s: %v", place.namespace, err)
 			}
 		})
-		if err := place.apply(ctx, text.Bytes()); err != nil {
+		if err := place.apply(ctx, text); err != nil {
 			return relieve, err
 		}
 	}
