@@ -105,7 +105,7 @@ golden: ## render the chart's examples anew, to be read in review
 	cd test && $(NICE) go test -count=1 ./charts/... -update
 
 # Each adds what it measures to docs/bench and renders its page there; BENCH='…' passes flags.
-.PHONY: bench-agent bench-failover bench-seed
+.PHONY: bench-agent bench-failover bench-pgbench bench-seed
 bench-agent: up ## what keeper and guard cost at rest: memory and processor time over 10 minutes, beside a minimal server
 	cd test && PATH="$$(../bin/lab build):$$PATH" go run ./bench/agent -kubeconfig $$(../bin/lab kubeconfig) -tag $(TAG) $(BENCH)
 
@@ -114,6 +114,9 @@ bench-failover: up ## how long nobody can write when the primary goes away, besi
 	$(NICE) go run -C images/build . push --registry $(REGISTRY) patroni
 	cd test && $(NICE) go build -o ../bin/bench-failover ./bench/failover
 	@cd test && PATH="$$(../bin/lab build):$$PATH" ../bin/bench-failover -kubeconfig $$(../bin/lab kubeconfig) -lab ../bin/lab -tag $(TAG) -trials $(TRIALS) $(BENCH)
+
+bench-pgbench: ## pgbench on a server with agents against the same one without, in turns (about ten minutes)
+	cd test && go run ./bench/pgbench $(BENCH)
 
 bench-seed: ## speed of a clone against plain pg_basebackup, in turns, 0.5 to 4 GB (about an hour; goes on if interrupted)
 	cd test && go run ./bench/seed $(BENCH)
