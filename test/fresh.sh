@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Proves the install steps of the README: a bookworm tree that has Go, git and make and nothing else of what the project needs, with
 # empty caches, in which a clone of this commit builds everything, passes its unit and chart tests, and brings up a lab.
-# Takes about 45 minutes on two cores. Root on Debian. Keeps the tree on failure and says where.
+# Takes about 45 minutes on two cores. Root on Debian. On failure it keeps the tree and says how to go on in it with the present commit, from the
+# step that failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,9 +10,15 @@ cd "$(dirname "$0")/.."
 if [ -n "$(git status --porcelain --untracked-files=no)" ]; then
 	echo "note: what is not committed is not in the clone" >&2
 fi
-tree=$(mktemp -d "${TMPDIR:-/var/tmp}/pgspan-fresh.XXXXXX")
+tree=${FRESH_TREE:-$(mktemp -d "${TMPDIR:-/var/tmp}/pgspan-fresh.XXXXXX")}
 go_root=$(go env GOROOT)
-step() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
+# step runs a command inside the tree, unless it has succeeded there before.
+step() {
+	if [ -e "$tree/var/fresh/$1" ]; then echo "== $1: done before"; return; fi
+	printf '\n== %s (%s s)\n' "$1" "$SECONDS"
+	inside "$2"
+	touch "$tree/var/fresh/$1"
+}
 
 inside() {
 	unshare --mount --pid --fork --kill-child --propagation private \
@@ -20,33 +27,41 @@ inside() {
 		bash -euc "mount -t proc proc /proc; mount -t sysfs -o ro sys /sys 2>/dev/null || true; cd /root/pgspan 2>/dev/null || cd /; $1"
 }
 clean_up() {
-	for sub in sys/fs/cgroup sys dev; do mountpoint -q "$tree/$sub" && umount -R -l "$tree/$sub"; done
-	true
+	code=$?
+	if mountpoint -q "$tree"; then umount -R -l "$tree"; fi
+	if [ "$code" -ne 0 ]; then echo "the tree is kept: FRESH_TREE=$tree make fresh goes on in it; rm -rf --one-file-system $tree removes it" >&2; fi
 }
 trap clean_up EXIT
 
-step "a bookworm tree with Go, git and make"
-test/deps.sh
-mmdebstrap --quiet --variant=minbase --include=ca-certificates,git,make,apt bookworm "$tree"
-cp /etc/resolv.conf "$tree/etc/resolv.conf"
-# A machine behind a proxy that looks into TLS trusts that proxy's authority; so must anything on it.
-if [ -d /usr/local/share/ca-certificates ]; then
-	cp -a /usr/local/share/ca-certificates/. "$tree/usr/local/share/ca-certificates/"
-	chroot "$tree" update-ca-certificates >/dev/null
+if [ ! -d "$tree/var/fresh" ]; then
+	echo "== a bookworm tree with Go, git and make"
+	test/deps.sh
+	mmdebstrap --quiet --variant=minbase --include=ca-certificates,git,make,apt bookworm "$tree"
+	cp /etc/resolv.conf "$tree/etc/resolv.conf"
+	# A machine behind a proxy that looks into TLS trusts that proxy's authority; so must anything on it.
+	if [ -d /usr/local/share/ca-certificates ]; then
+		cp -a /usr/local/share/ca-certificates/. "$tree/usr/local/share/ca-certificates/"
+		chroot "$tree" update-ca-certificates >/dev/null
+	fi
+	cp -a "$go_root" "$tree/usr/local/go"
+	mkdir "$tree/var/fresh"
 fi
-cp -a "$go_root" "$tree/usr/local/go"
+# Its root must be a mount of its own: programs that enter a directory by chroot, as buildah does, make "/" private first.
+mount --bind "$tree" "$tree"
+mount --make-private "$tree"
 mount --rbind /dev "$tree/dev"
 mount --make-rslave "$tree/dev"
 mount --rbind /sys "$tree/sys"
 mount --make-rslave "$tree/sys"
+rm -rf "$tree/root/pgspan"
 git clone -q . "$tree/root/pgspan"
 
-step "make deps"; inside "make deps"
-step "make agents"; inside "make agents"
-step "make lab"; inside "make lab"
-step "make images"; inside "make images"
-step "make check"; inside "make check"
-step "bin/lab up with one site of one node"; inside "bin/lab up --sites a --nodes 1 && bin/lab status && bin/lab down"
+step deps "make deps"
+step agents "make agents"
+step lab "make lab"
+step images "make images"
+step check "make check"
+step up "make lab && bin/lab up --sites a --nodes 1 && bin/lab status && bin/lab down" # bin/lab is new in each clone; what it runs is cached
 
 clean_up
 trap - EXIT
