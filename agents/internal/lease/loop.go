@@ -40,9 +40,10 @@ type Loop struct {
 	now     func() boottime.Instant
 	changed func(View)
 
-	// missed counts requests in a row without an answer. unsure: a write may or may not have been applied. Both are Run's own.
+	// missed counts requests in a row without an answer. unsure: a write may or may not have been applied. pace: when to look next. All are Run's own.
 	missed int
 	unsure bool
+	pace   pace
 	// highest is the newest epoch that this process has known of the database systemID.
 	highest  epoch.Epoch
 	systemID string
@@ -123,7 +124,7 @@ func (l *Loop) Run(ctx context.Context) {
 
 // turn looks or renews once and returns how long to wait for the next one.
 func (l *Loop) turn(ctx context.Context) time.Duration {
-	started := l.now()
+	started, before := l.now(), l.View().Version
 	if !l.View().Mine || l.unsure {
 		if err := l.look(ctx); err != nil {
 			return retry
@@ -139,7 +140,11 @@ func (l *Loop) turn(ctx context.Context) time.Duration {
 		}
 	}
 	// The interval is from start to start: a slow answer must not stretch the time between renewals.
-	return max(l.timing.Renew-l.now().Sub(started), retry)
+	took := l.now().Sub(started)
+	if v := l.View(); !v.Mine {
+		return max(l.pace.next(v.Version != before, l.timing.Renew)-took, retry/4)
+	}
+	return max(l.timing.Renew-took, retry)
 }
 
 // patience is what one request may take. The first one is given a second: its connection may lead to a server that is gone, and the next one
