@@ -33,7 +33,7 @@ var rules = map[string]struct {
 	"never_fenced":                          {"5", false, broken{neverFenced: true}, "acknowledges", nil, false, 5},
 	"promoted_before_the_fence_is_armed":    {"5, D15", false, broken{promotedUnfenced: true}, "acknowledges", []string{"hand-over asked for", "keeper killed", "cut from the API", "keeper frozen"}, false, 370},
 	"stream_is_not_cut_by_a_vote":           {"8", true, broken{streamKept: true}, "is lost", []string{"node frozen", "cut from the API"}, false, 172},
-	"vote_is_forgotten_by_a_restart":        {"8, D3", true, broken{voteNotNoted: true}, "is lost", []string{"node frozen (leader+0, long true)", "keeper killed (leader+1, long false)", "keeper killed (leader+2, long false)", "cut from the API (leader+0, long true)"}, false, 3866},
+	"vote_is_forgotten_by_a_restart":        {"8, D3", true, broken{voteNotNoted: true}, "is lost", []string{"node frozen (leader+0, long true)", "keeper killed (leader+1, long false)", "keeper killed (leader+2, long false)", "cut from the API (leader+0, long true)"}, false, 21433},
 	"unknown_position_is_what_was_replayed": {"9", true, broken{unknownIsKnown: true}, "is lost", []string{"server killed", "node rebooted", "pod replaced", "cut from its peers"}, false, 1850},
 	"position_of_an_earlier_vote":           {"9", true, broken{positionOfBefore: true}, "is lost", []string{"node frozen (leader+0, long true)", "node rebooted (leader+0, long true)"}, true, 26},
 	"answer_without_a_vote_on_this_version": {"8", true, broken{unvotedCount: true}, "is lost", []string{"node frozen"}, false, 10},
