@@ -88,7 +88,7 @@ unit: $(MATRIX) ## unit tests over every module, with real PostgreSQL servers (n
 	$(RUN) unit -- go test -p 1 -timeout 15m -skip '$(SITES_TESTS)' ./...
 	cd images/build && $(RUN) unit -- go test -timeout 10m ./...
 	cd test/lab && $(RUN) unit -- go test -timeout 10m ./...
-	cd test && $(RUN) unit -- go test -timeout 10m ./demo/... ./writer/... ./cluster/... ./previous/... ./docs/... ./bench/... ./matrix/...
+	cd test && $(RUN) unit -- go test -timeout 10m ./demo/... ./writer/... ./cluster/... ./previous/... ./docs/... ./bench/... ./matrix/... ./soak/...
 
 .PHONY: sites
 sites: $(MATRIX) ## sites of three real members without a cluster: what people order, synchronous mode, the API away (about six minutes)
@@ -142,6 +142,11 @@ demo: up ## one site, one release, real data through pgpool, and the data after 
 e2e: up $(MATRIX) ## end-to-end tests in the lab, and the commands of the documentation
 	cd test && PATH="$$(../bin/lab build):$$PATH" PGSPAN_TAG=$(TAG) PGSPAN_REGISTRY=$(REGISTRY) PGSPAN_KUBECONFIG=$$(../bin/lab kubeconfig) \
 		$(NICE) $(MATRIX) run -root $(CURDIR) -v e2e -- go test -p 1 -timeout 40m -count=1 -v -tags lab ./e2e ./docs
+
+.PHONY: soak
+soak: up $(MATRIX) ## random faults under load, MINUTES=60 SEED=1: no two writers, nothing lost, no register that goes back; adds to docs/bench/soak.jsonl
+	cd test && $(NICE) go build -o ../bin/soak ./soak
+	cd test && PATH="$$(../bin/lab build):$$PATH" $(MATRIX) note -root $(CURDIR) soak -- ../bin/soak -kubeconfig $$(../bin/lab kubeconfig) -tag $(TAG) -minutes $(or $(MINUTES),60) -seed $(or $(SEED),1) $(SOAK)
 
 fresh: ## prove the install steps in a bare bookworm tree (about 45 minutes)
 	test/fresh.sh

@@ -2,6 +2,7 @@
 //
 //	matrix show [-full] [-details] [-page FILE]   prints the lines; exits with 1 when one has no test, or a test that is missing or failed
 //	matrix run [-v] SUITE -- go test …            runs go test as usual and keeps how each test ended
+//	matrix note NAME -- …                         runs a program and keeps how it ended, as the Makefile's target NAME
 //
 // It is run from the repository's root. The lines are test/matrix/lines.yaml, the results dist/matrix/<suite>.jsonl.
 package main
@@ -48,7 +49,10 @@ func act(args []string) (int, error) {
 	case args[0] == "run" && len(rest) > 2 && rest[1] == "--":
 		return run(context.Background(), *root+"/"+resultsDir, rest[0], *verbose, rest[2:])
 	}
-	return 2, fmt.Errorf("%q is not understood: matrix show, or matrix run SUITE -- go test …", args)
+	if args[0] == "note" && len(rest) > 2 && rest[1] == "--" {
+		return note(context.Background(), *root+"/"+resultsDir, rest[0], rest[2:])
+	}
+	return 2, fmt.Errorf("%q is not understood: matrix show, matrix run SUITE -- go test …, or matrix note NAME -- …", args)
 }
 
 func show(full, details bool, page string) (int, error) {

@@ -29,6 +29,7 @@ func TestJudge(t *testing.T) {
 		"test_that_was_not_run_where_asked": {Line{Quick: []Test{"d:TestC"}}, here, passed, true, "not run", true},
 		"skipped_is_not_run":                {Line{Quick: []Test{"d:TestC"}}, here, map[Test]Result{"d:TestC": {Result: "skip"}}, true, "not run", true},
 		"long_form_need_not_have_been_run":  {Line{Quick: []Test{"d:TestA"}, Long: []Test{"d:TestL"}}, here, passed, true, "ok", false},
+		"line_of_long_tests_only":           {Line{Long: []Test{"d:TestL"}}, here, passed, false, "not run", false},
 		"long_form_that_failed":             {Line{Quick: []Test{"d:TestA"}, Long: []Test{"d:TestL"}}, here, map[Test]Result{"d:TestL": {Result: "fail"}}, false, "FAILED", true},
 	}
 	for name, c := range cases {

@@ -124,6 +124,35 @@ func run(ctx context.Context, dir, suite string, verbose bool, words []string) (
 	return 0, reading
 }
 
+// note runs a program and keeps how it ended. What it prints is its own business. A signal is its to answer: it may have to heal what it broke.
+func note(ctx context.Context, dir, name string, words []string) (int, error) {
+	s, err := openStore(dir, name, commit(ctx))
+	if err != nil {
+		return 2, err
+	}
+	defer s.close()
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return 2, fmt.Errorf("run %s: %w", strings.Join(words, " "), err)
+	}
+	go func() {
+		for got := range signals {
+			if got == syscall.SIGTERM {
+				_ = cmd.Process.Signal(got) // it may have ended
+			}
+		}
+	}()
+	result, code := "pass", 0
+	if cmd.Wait() != nil {
+		result, code = "fail", max(cmd.ProcessState.ExitCode(), 1)
+	}
+	return code, s.add(targets, name, result, time.Since(began).Seconds(), time.Now())
+}
+
 func commit(ctx context.Context) string {
 	out, err := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty").Output()
 	if err != nil {
