@@ -110,10 +110,10 @@ bench-agent: up ## what keeper and guard cost at rest: memory and processor time
 	cd test && PATH="$$(../bin/lab build):$$PATH" go run ./bench/agent -kubeconfig $$(../bin/lab kubeconfig) -tag $(TAG) $(BENCH)
 
 TRIALS ?= 20
-bench-failover: up ## how long nobody can write when the primary goes away, beside Patroni (TRIALS=n of each case; 20 take some five hours, and go on if interrupted)
+bench-failover: up $(MATRIX) ## how long nobody can write when the primary goes away, beside Patroni (TRIALS=n of each case; 20 take some five hours, and go on if interrupted)
 	$(NICE) go run -C images/build . push --registry $(REGISTRY) patroni
 	cd test && $(NICE) go build -o ../bin/bench-failover ./bench/failover
-	@cd test && PATH="$$(../bin/lab build):$$PATH" ../bin/bench-failover -kubeconfig $$(../bin/lab kubeconfig) -lab ../bin/lab -tag $(TAG) -trials $(TRIALS) $(BENCH)
+	@cd test && PATH="$$(../bin/lab build):$$PATH" $(MATRIX) note -root $(CURDIR) bench-failover -- ../bin/bench-failover -kubeconfig $$(../bin/lab kubeconfig) -lab ../bin/lab -tag $(TAG) -trials $(TRIALS) $(BENCH)
 
 bench-pgbench: ## pgbench on a server with agents against the same one without, in turns (about ten minutes)
 	cd test && go run ./bench/pgbench $(BENCH)

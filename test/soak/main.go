@@ -45,15 +45,15 @@ func main() {
 	flag.BoolVar(&o.keep, "keep", false, "leave the release there")
 	flag.BoolVar(&o.print, "print", false, "only print the schedule")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := o.start(ctx); err != nil {
+	if err := o.start(); err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		os.Exit(1)
 	}
 }
 
-func (o options) start(ctx context.Context) (err error) {
+func (o options) start() (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	turns := plan(o.seed, time.Duration(o.minutes*float64(time.Minute)), o.turn, strings.Split(o.modes, ","))
 	for _, t := range turns {
 		if t.mode != modeAsync && t.mode != modeAny && t.mode != modeStrict {
