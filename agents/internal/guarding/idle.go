@@ -165,6 +165,15 @@ func (g *Guard) start(ctx context.Context, signals <-chan os.Signal) (*life, err
 		return nil, err
 	}
 	if !writable {
+		if c := ready.Data.Control; c != nil {
+			begun, err := pgdata.DropStub(data, *c)
+			if err != nil {
+				return nil, err
+			}
+			if begun != 0 {
+				g.log.Warn("timeline that was only begun is removed", "timeline", begun)
+			}
+		}
 		if err := pgdata.SetStandby(data, true); err != nil {
 			return nil, err
 		}

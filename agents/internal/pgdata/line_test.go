@@ -31,6 +31,15 @@ func TestTimelineOfAPositionIsThatOfItsNewestFile(t *testing.T) {
 			t.Errorf("%s: got %d (%v), want %d", c.at, got, err, c.want)
 		}
 	}
+	// A file of timeline 4 holds what timeline 3 had before it was left at 0/4000800.
+	if err := os.WriteFile(HistoryFile(data, 4), []byte("2\t0/2000000\tx\n3\t0/4000800\tx\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[lsn.LSN]uint32{0x4000028: 3, 0x4000800: 3, 0x4000801: 4, 0x5000001: 3} {
+		if got, err := LineAt(data, at, segment); got != want || err != nil {
+			t.Errorf("%s with the history: got %d (%v), want %d", at, got, err, want)
+		}
+	}
 	if got, want := filepath.Base(HistoryFile(data, 26)), fmt.Sprintf("%08X.history", 26); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -56,10 +56,14 @@ func FindWAL(ctx context.Context, tools pgtools.Tools, dir string, c Control) (W
 		w.Problem = "the image has no pg_waldump"
 		return w, nil
 	}
+	begun, err := findStub(dir, w.Timeline, c.WALSegment)
+	if err != nil {
+		return WAL{}, fmt.Errorf("find the end of the WAL: %w", err)
+	}
 	// A standby may have received WAL of a newer timeline and not have replayed any of it.
 	var lines []uint32
 	for _, s := range segments {
-		if s.Timeline >= w.Timeline && !slices.Contains(lines, s.Timeline) {
+		if s.Timeline >= w.Timeline && (begun == nil || s.Timeline != begun.line) && !slices.Contains(lines, s.Timeline) {
 			lines = append(lines, s.Timeline)
 		}
 	}
