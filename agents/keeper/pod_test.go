@@ -35,6 +35,8 @@ type site struct {
 	apart []string
 	// more is added to the settings of pods that are made from then on.
 	more string
+	// failover is what their settings say of it; empty: nothing.
+	failover string
 }
 
 const release = "db"
@@ -157,7 +159,7 @@ func (m *member) create() {
 	}
 	failover := "{neverLead: {replica: true}}" // all these keepers share one address, so they cannot hear each other
 	if m.ip != m.site.ip {
-		failover = "{}"
+		failover = "{" + m.site.failover + "}"
 	}
 	m.root.WriteFile(m.t, m.at("settings/settings.yaml"), fmt.Appendf(nil, `release: %s
 failover: %s

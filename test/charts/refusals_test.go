@@ -41,6 +41,10 @@ func TestWhatCannotWorkIsRefusedWithASentence(t *testing.T) {
 		"nobody_may_lead":            {"failover: {neverLead: {primary: true, replica: true}}", "bars both sets, so nobody could ever lead"},
 		"single_server_may_not_lead": {"{replicas: 0, failover: {neverLead: {primary: true}}}", "replicas is 0, so nobody could ever lead"},
 		"election_waits_for_days":    {"failover: {electionWait: 61m}", "failover.electionWait is 61m: 1h is the most"},
+		"promotion_has_no_time":      {"failover: {promoteTimeout: 23s}", "failover.promoteTimeout is 23s: within that time a slow promotion and none look the same with lease.duration 8s; it must be at least 24000ms"},
+		"promotion_of_a_long_lease":  {"lease: {duration: 21s}", "with lease.duration 21s; it must be at least 63000ms"},
+		"slow_server_counts_as_hung": {"failover: {hangTimeout: 9s}", "failover.hangTimeout is 9s: a server on a slow machine would count as hung; 10s is the least"},
+		"recovery_for_two_days":      {"failover: {maxCrashRecovery: 1441m}", "failover.maxCrashRecovery is 1441m: 24h (1440m) is the most"},
 
 		"version_too_old":       {"postgresql: {version: 14}", "postgresql.version is 14: 15, 16, 17 and 18 are supported"},
 		"version_with_minor":    {"postgresql: {version: '1702'}", "give the major version only"},

@@ -1,5 +1,5 @@
 // Package controlfile reads the head of PostgreSQL's global/pg_control without PostgreSQL's programs, which keeper's image does not have. Only
-// the fields that have stood in the same place since PostgreSQL 9.5 are read, and only if the file's checksum is right.
+// the fields that have stood in the same place since PostgreSQL 11 are read, and only if the file's checksum is right.
 package controlfile
 
 import (
@@ -24,13 +24,18 @@ type Control struct {
 	SystemID   string
 	State      State
 	Checkpoint lsn.LSN // of the latest checkpoint record
+	// Redo is where crash recovery would begin, on Timeline.
+	Redo     lsn.LSN
+	Timeline uint32
 }
 
 // Offsets in struct ControlFileData (src/include/catalog/pg_control.h), on the 64-bit little-endian machines that our images are built for.
 const (
 	offState      = 16
 	offCheckpoint = 32
-	offFields     = 40
+	offRedo       = 40
+	offTimeline   = 48
+	offFields     = 52
 	// The checksum is the last field; the file is padded with zeros behind it.
 	longest = 512
 )
@@ -48,6 +53,8 @@ func Read(data string) (Control, error) {
 		SystemID:   strconv.FormatUint(binary.LittleEndian.Uint64(b), 10),
 		State:      State(binary.LittleEndian.Uint32(b[offState:])),
 		Checkpoint: lsn.LSN(binary.LittleEndian.Uint64(b[offCheckpoint:])),
+		Redo:       lsn.LSN(binary.LittleEndian.Uint64(b[offRedo:])),
+		Timeline:   binary.LittleEndian.Uint32(b[offTimeline:]),
 	}, nil
 }
 

@@ -32,6 +32,7 @@ func TestReadsWhatPgControldataReads(t *testing.T) {
 					t.Fatal(err)
 				}
 				if c.SystemID != field("Database system identifier") || c.Checkpoint.String() != field("Latest checkpoint location") ||
+					c.Redo.String() != field("Latest checkpoint's REDO location") || strconv.FormatUint(uint64(c.Timeline), 10) != field("Latest checkpoint's TimeLineID") ||
 					(c.State == ShutDown) != clean || (field("Database cluster state") == "shut down") != clean {
 					t.Errorf("got %+v, want clean %v and\n%s", c, clean, out)
 				}

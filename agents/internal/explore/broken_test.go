@@ -10,7 +10,7 @@ import (
 type broken struct {
 	casIgnored, takenEarly, countedFromAnswer, neverFenced, promotedUnfenced             bool
 	streamKept, voteNotNoted, unknownIsKnown, positionOfBefore, unvotedCount, fewerHeard bool
-	anybodyInherits, releasedRunning, lineNotReserved, signalForgotten                   bool
+	anybodyInherits, releasedRunning, vacatedRunning, lineNotReserved, signalForgotten   bool
 	weakerFirst, versionForgotten                                                        bool
 }
 
@@ -40,6 +40,7 @@ var rules = map[string]struct {
 	"one_member_fewer_is_heard":             {"10", true, broken{fewerHeard: true}, "is lost", nil, false, 1},
 	"anybody_inherits_a_released_record":    {"7", true, broken{anybodyInherits: true}, "is lost", []string{"hand-over asked for", "cut from its peers", "server killed"}, false, 5},
 	"released_while_the_server_runs":        {"6, 7", false, broken{releasedRunning: true}, "acknowledges", []string{"hand-over asked for", "server frozen"}, false, 31},
+	"given_up_while_the_server_runs":        {"6, D36", false, broken{vacatedRunning: true}, "acknowledges", []string{"right given up"}, false, 1},
 	"timeline_that_was_not_reserved":        {"14", false, broken{lineNotReserved: true}, "timeline", nil, false, 11},
 	"started_as_primary_by_the_grant_alone": {"15", false, broken{signalForgotten: true}, "timeline", nil, false, 0},
 	"weaker_before_the_record_says_so":      {"11", true, broken{weakerFirst: true}, "is lost", []string{"cut from its peers", "cut from the API", "server killed", "node frozen"}, false, 564},

@@ -20,6 +20,7 @@ type facts struct {
 	excused   int
 	elections int
 	handovers int
+	givenUp   int
 	// unpromised are acknowledgements that waited for nobody.
 	unpromised int
 	zombies    int // acknowledgements by a server that had been frozen with its guard

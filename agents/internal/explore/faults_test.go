@@ -85,6 +85,7 @@ var faults = []fault{
 		}
 	}},
 	{name: "hand-over asked for", do: func(s *sim, h *host, long bool) { s.handOver(long) }},
+	{name: "right given up", do: func(s *sim, h *host, long bool) { s.giveUp(long) }},
 }
 
 func span(long bool, a, b time.Duration) time.Duration {
@@ -154,6 +155,15 @@ func (s *sim) handOver(named bool) {
 		}
 	}
 	k.handover = &judge.Handover{Heir: heir, Reason: "asked for"}
+}
+
+// giveUp is a leader that finds its server not to be well. Whether it is right does not matter to the protocol.
+func (s *sim) giveUp(kill bool) {
+	k := s.leader().keeper
+	if k == nil || k.handover != nil || !k.loop.View().InForce(k.h.clock()) {
+		return
+	}
+	k.handover, k.unfitUntil = &judge.Handover{Reason: "not well", Unclean: true, Kill: kill}, k.h.clock().Add(5*time.Second)
 }
 
 // choices of one tick: none, or a fault of a member, short or long.

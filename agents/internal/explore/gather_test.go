@@ -10,7 +10,7 @@ import (
 )
 
 func free(v lease.View, now boottime.Instant) bool {
-	return v.Known == lease.Present && (v.Record.Released || v.Expired(now))
+	return v.Known == lease.Present && (v.Record.Free() || v.Expired(now))
 }
 
 // elect asks the others, while the record is free.
@@ -31,6 +31,7 @@ func (k *keeper) elect() {
 			}
 			s.after(0, &h.keeper.process, func() {
 				standing := h.keeper.standing()
+				standing.Barred, standing.Unfit = standing.Unfit, "" // as others are told
 				if !s.net.linked(k.h.id, h.id) {
 					return
 				}

@@ -27,14 +27,16 @@ type keeper struct {
 	did      func(error)
 	heard    [members]*answered
 	handover *judge.Handover
-	began    boottime.Instant
-	voting   boottime.Instant
-	standby  boottime.Instant // since when the server is one
-	position position
-	replayed *lsn.LSN
-	seenAt   boottime.Instant
-	setter   setter
-	reigns   int
+	// unfitUntil is when this member, which gave the right up, may win again before others.
+	unfitUntil boottime.Instant
+	began      boottime.Instant
+	voting     boottime.Instant
+	standby    boottime.Instant // since when the server is one
+	position   position
+	replayed   *lsn.LSN
+	seenAt     boottime.Instant
+	setter     setter
+	reigns     int
 }
 
 type answered struct {
@@ -175,6 +177,9 @@ func (k *keeper) standing() judge.Standing {
 	if sv := k.h.server; k.replayed != nil && sv != nil && *k.replayed > 0 && int(*k.replayed) <= len(k.h.volume.wal) {
 		s.Timeline = k.h.volume.wal[*k.replayed-1].line
 	}
+	if k.h.clock().Before(k.unfitUntil) {
+		s.Unfit = "it gave the right up"
+	}
 	st := k.h.control.state
 	if st == nil || k.h.clock().Sub(st.Beat) > 3*time.Second || st.Server != grant.Standby {
 		s.Problem = "no standby runs"
@@ -198,6 +203,10 @@ func (k *keeper) standing() judge.Standing {
 func (k *keeper) judge() {
 	if k.todo != nil || k.did != nil {
 		return // it waits for an order to be carried out
+	}
+	if v := k.loop.View(); k.s.broken.vacatedRunning && k.handover != nil && k.handover.Unclean && v.InForce(k.h.clock()) {
+		k.vacate()
+		return
 	}
 	if v := k.loop.View(); k.s.broken.releasedRunning && k.handover != nil && v.InForce(k.h.clock()) {
 		k.release(judge.Verdict{Record: v.Record})
@@ -239,7 +248,11 @@ func (k *keeper) release(v judge.Verdict) {
 		if running {
 			return
 		}
-		if !h.volume.clean {
+		switch unclean := k.handover != nil && k.handover.Unclean; {
+		case !h.volume.clean && unclean:
+			k.vacate()
+			return
+		case !h.volume.clean:
 			k.handover = nil
 			return
 		}
@@ -251,6 +264,20 @@ func (k *keeper) release(v judge.Verdict) {
 		h.keeperLock = false
 		if err == nil {
 			k.s.facts.handovers++
+		}
+		k.handover = nil
+	})
+}
+
+// vacate gives the record up without a final position.
+func (k *keeper) vacate() {
+	h := k.h
+	h.keeperLock = true
+	k.s.note("member %d gives the right up", h.id)
+	k.command(func(b lease.ByHand) error { return b.Vacate(context.Background()) }, func(err error) {
+		h.keeperLock = false
+		if err == nil {
+			k.s.facts.givenUp++
 		}
 		k.handover = nil
 	})

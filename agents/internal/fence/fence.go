@@ -56,6 +56,7 @@ type Fence struct {
 	// Only the watching goroutine writes these, so that no signal can be sent on behalf of a fence that was disarmed.
 	fired    atomic.Int64 // when the fence fired; 0: it has not
 	killed   atomic.Bool  // KillAll was called at least once since
+	asked    atomic.Int64 // the postmaster that got SIGQUIT; 0: none was known
 	disarm   atomic.Bool  // asks the watching goroutine to forget it all
 	disarmed chan struct{}
 	alarm    chan struct{}
@@ -106,7 +107,7 @@ func (f *Fence) step(now boottime.Instant) time.Duration {
 		return Look
 	}
 	if fired := boottime.Instant(f.fired.Load()); fired != 0 {
-		if now.Sub(fired) >= Patience {
+		if now.Sub(fired) >= Patience || f.pid.Load() != f.asked.Load() {
 			f.killAll()
 		}
 		return Tick
@@ -123,7 +124,8 @@ func (f *Fence) step(now boottime.Instant) time.Duration {
 		f.killAll()
 	}
 	// A pid of 0 would address guard's own process group. The server is being started then, and KillAll will find it.
-	if pid := f.pid.Load(); pid > 1 {
+	pid := f.pid.Load()
+	if f.asked.Store(pid); pid > 1 {
 		f.signals.Quit(int(pid))
 	}
 	select {
@@ -147,6 +149,7 @@ func (f *Fence) reset() {
 	f.pid.Store(0)
 	f.fired.Store(0)
 	f.killed.Store(false)
+	f.asked.Store(0)
 	select {
 	case <-f.alarm: // of a fence that is over
 	default:
@@ -163,8 +166,12 @@ func (f *Fence) end(at boottime.Instant) {
 	f.wake()
 }
 
-// Target names the postmaster that is to get SIGQUIT. It may come after Arm.
-func (f *Fence) Target(pid int) { f.pid.Store(int64(pid)) }
+// Target names the postmaster that is to get SIGQUIT. It may come after Arm, and even after the fence has fired: a server that was forked
+// since then, or whose time has passed meanwhile, was not asked to end, and is killed at once.
+func (f *Fence) Target(pid int) {
+	f.pid.Store(int64(pid))
+	f.wake()
+}
 
 // Extend moves the deadline of an armed fence, to an earlier time too: the newest word counts. It reports false, and changes nothing,
 // when there is nothing to fence or the deadline has passed already: a grant that comes too late is as good as none.

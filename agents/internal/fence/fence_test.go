@@ -46,6 +46,8 @@ func TestFenceFires(t *testing.T) {
 		{"quit_comes_first_and_kill_only_after_patience", func(f *Fence) { f.Arm(at(100)); f.Target(7) }, []int{0, 100, 150, 599}, []int{7}, 0, true},
 		{"kill_is_repeated_until_disarmed", func(f *Fence) { f.Arm(at(100)); f.Target(7) }, []int{100, 600, 650, 700}, []int{7}, 3, true},
 		{"server_whose_pid_is_not_known_yet_is_killed", func(f *Fence) { f.Arm(at(100)) }, []int{100, 600}, nil, 1, true},
+		{"server_forked_after_it_fired_is_killed_at_once", func(f *Fence) { f.Arm(at(100)); f.step(at(100)); f.Target(7) }, []int{101}, nil, 1, true},
+		{"server_not_forked_yet_has_no_more_patience", func(f *Fence) { f.Arm(at(100)) }, []int{100, 101, 599}, nil, 0, true},
 		{"deadline_of_zero_means_at_once_not_never", func(f *Fence) { f.Arm(0); f.Target(7) }, []int{0}, []int{7}, 0, true},
 		{"fire_needs_no_deadline", func(f *Fence) { f.Target(7); f.Fire() }, []int{0, 500}, []int{7}, 1, true},
 		{"fire_beats_a_later_grant", func(f *Fence) { f.Arm(at(100)); f.Target(7); f.Fire(); f.Extend(at(9000)) }, []int{0, 500}, []int{7}, 1, true},

@@ -88,4 +88,16 @@ type State struct {
 	// StopSeconds is the longest measured time from the decision to fence until the lock was free.
 	StopSeconds float64 `json:"stopSeconds,omitempty"`
 	LastExit    string  `json:"lastExit,omitempty"`
+	// Disk is how guard's own small writes to the volume do; nil: none was tried yet.
+	Disk *Disk `json:"disk,omitempty"`
+}
+
+// Disk tells a slow volume from one that hangs: guard writes one page to it every few seconds, and waits until it is on disk.
+type Disk struct {
+	// At is when the last write was finished, Seconds what it took, and Problem why it failed.
+	At      boottime.Instant `json:"at,omitempty"`
+	Seconds float64          `json:"seconds"`
+	Problem string           `json:"problem,omitempty"`
+	// Since is when a write began that should long have been finished; zero: none waits.
+	Since boottime.Instant `json:"since,omitempty"`
 }

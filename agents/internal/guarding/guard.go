@@ -104,6 +104,7 @@ func (g *Guard) Run(ctx context.Context, signals <-chan os.Signal) int {
 	go g.grants.run(background)
 	go g.sources.run(background)
 	go g.tellOfKills(background)
+	go g.tryDisk(background)
 	reported := make(chan struct{})
 	go func() { g.report.Run(background); close(reported) }()
 	defer func() { cancel(); <-reported }()
@@ -137,13 +138,17 @@ func (g *Guard) tellOfKills(ctx context.Context) {
 			return
 		case <-g.fence.Kills(): // again and again until the fence is disarmed, so a report that came too early is made up for
 		}
-		if !g.fence.KilledAll() || g.report.Current().KilledAll {
+		var stop uint64 // nothing starts after this word, whatever the main loop hangs in
+		if newest := g.grants.newest.Load(); newest != nil && newest.Role == grant.Stop {
+			stop = newest.Seq
+		}
+		if told := g.report.Current(); !g.fence.KilledAll() || told.KilledAll && told.Seq >= stop {
 			continue
 		}
 		g.report.Update(func(s *grant.State) {
 			// Asked again here: the main loop may have proven the server dead, and even started another, meanwhile.
 			if g.fence.KilledAll() && s.Server != grant.Down {
-				s.KilledAll, s.Phase = true, grant.Stopping
+				s.KilledAll, s.Phase, s.Seq = true, grant.Stopping, max(s.Seq, stop)
 			}
 		})
 	}

@@ -15,12 +15,15 @@ import (
 // heirWait is how long a released record is left to the member that it is meant for.
 const heirWait = 2 * time.Second
 
+// stuckFor is after how long an election that waits for what may never come is something for a person.
+const stuckFor = 30 * time.Second
+
 // candidate: the record is free, because its time is over or because it was given back, and this member is listed in it. It votes: it
 // streams from nobody, says where it is, hears the others, and only then may replace the record.
 func candidate(f Facts, v grant.Volume) Verdict {
 	r := f.Store.Record
 	switch {
-	case f.Promised > 0 && !r.Released: // rule 17
+	case f.Promised > 0 && !r.Free(): // rule 17
 		return keepRole(f, "the leader cannot write to the Kubernetes API and was promised that nobody takes its place")
 	case f.Store.Silent >= patience:
 		return replica(f, nil, "the Kubernetes API does not answer; reads only: "+f.Store.Problem) // D43
@@ -38,9 +41,10 @@ func candidate(f Facts, v grant.Volume) Verdict {
 	}
 	out := replica(f, nil, "")
 	out.Grant.Vote, out.Grant.Timeline = true, r.Timeline
-	winner, reason := elect(f)
+	winner, reason, stuck := elect(f)
 	out.Grant.Reason = fmt.Sprintf("the record of epoch %s is free: voting on it", r.Epoch)
 	out.Reason = out.Grant.Reason + ": " + reason
+	out.Person = stuck && f.Election.For >= stuckFor // what is in the way may go by itself
 	if winner {
 		out.Do, out.Record = Take, succeed(f, v)
 		out.Reason = fmt.Sprintf("%s: taking epoch %s on timeline %d", reason, out.Record.Epoch, out.Record.Timeline)
@@ -61,7 +65,7 @@ func keepRole(f Facts, reason string) Verdict {
 func holdsFinal(f Facts, v grant.Volume) bool {
 	r, own := f.Store.Record, f.Local.Standing
 	switch {
-	case f.Draining || own.Barred != "":
+	case f.Draining || own.Barred != "" || own.Unfit != "":
 		return false
 	case f.Local.Replayed != nil && f.Local.State.Server == grant.Standby:
 		own.Position = *f.Local.Replayed
@@ -106,16 +110,17 @@ func succeed(f Facts, v grant.Volume) record.Record {
 	return n
 }
 
-// elect judges whether this member is to replace the record now. The reason says what it waits for otherwise.
-func elect(f Facts) (bool, string) {
+// elect judges whether this member is to replace the record now. The reason says what it waits for otherwise; stuck, that this may never
+// come by itself.
+func elect(f Facts) (winner bool, reason string, stuck bool) {
 	r, own := f.Store.Record, f.Local.Standing
 	switch {
 	case own.Version != r.Version() || f.Local.State.Server != grant.Standby:
-		return false, "the stream is being cut"
+		return false, "the stream is being cut", false
 	case !own.Known:
-		return false, "its position is not known yet: " + own.Problem
+		return false, "its position is not known yet: " + own.Problem, false
 	case f.Draining:
-		return false, "this pod ends"
+		return false, "this pod ends", false
 	}
 	heard := []Standing{own}
 	var silent []string // listed, but for the leader that is gone
@@ -142,7 +147,18 @@ func counts(p Standing, r record.Record) bool {
 
 // better orders standings, the best first.
 func better(a, b Standing) int {
-	return cmp.Or(byPosition(a, b), -cmp.Compare(a.Priority, b.Priority), strings.Compare(a.Member, b.Member))
+	return cmp.Or(byFitness(a, b), byPosition(a, b), -cmp.Compare(a.Priority, b.Priority), strings.Compare(a.Member, b.Member))
+}
+
+// byFitness puts a member that gave the right up lately behind all that did not.
+func byFitness(a, b Standing) int {
+	switch {
+	case (a.Unfit == "") == (b.Unfit == ""):
+		return 0
+	case a.Unfit == "":
+		return -1
+	}
+	return 1
 }
 
 func byPosition(a, b Standing) int {
@@ -176,50 +192,85 @@ func setBack(s Standing, r record.Record) bool {
 
 // electSynchronous: an acknowledged commit is on the leader and on K of the set, so whoever is highest among |set| - K + 1 of the set holds
 // all of them (rule 10). There is no waiting it out: with fewer, nobody can know.
-func electSynchronous(f Facts, heard []Standing) (bool, string) {
+//
+// A member that must not win is heard like the others. It is waited for only as long as there are not enough without it: among those that
+// are enough one has every acknowledged commit, so what the barred one has more was never acknowledged.
+func electSynchronous(f Facts, heard []Standing) (winner bool, reason string, stuck bool) {
 	r, own := f.Store.Record, f.Local.Standing
-	of, leader := 0, false
-	on := []Standing{}
+	var on, able []Standing
 	for _, s := range heard {
 		if astray(s, r) != "" {
 			continue // it tells nothing about what was acknowledged
 		}
-		on = append(on, s)
-		leader = leader || s.Member == r.Holder.Member
+		if on = append(on, s); s.Barred == "" {
+			able = append(able, s)
+		}
+	}
+	if short := missing(r, on); short != "" {
+		return false, short, false
+	}
+	if why := barred(own, r); why != "" {
+		return false, "this member cannot win: " + why, false
+	}
+	if missing(r, able) != "" {
+		top := slices.MinFunc(on, byPosition)
+		if byPosition(top, own) < 0 {
+			return false, behind(f, top), top.Barred != ""
+		}
+	}
+	// The highest of those that may win has all, whichever of them are fit.
+	if top := slices.MinFunc(able, byPosition); byPosition(top, own) < 0 {
+		return false, behind(f, top), false
+	}
+	slices.SortFunc(able, better)
+	winner, reason = rank(f, able)
+	return winner, reason, false
+}
+
+// missing says why those heard are not enough to know what was acknowledged; empty: they are.
+func missing(r record.Record, heard []Standing) string {
+	of := 0
+	for _, s := range heard {
+		if s.Member == r.Holder.Member {
+			return ""
+		}
 		if slices.Contains(r.Sync.Members, s.Member) {
 			of++
 		}
 	}
-	if need := max(len(r.Sync.Members)-r.Sync.K+1, 1); of < need && !leader {
-		return false, fmt.Sprintf("%d of the synchronous members %s must be heard, %d are: without them nobody knows what was acknowledged",
+	if need := max(len(r.Sync.Members)-r.Sync.K+1, 1); of < need {
+		return fmt.Sprintf("%d of the synchronous members %s must be heard, %d are: without them nobody knows what was acknowledged",
 			need, names(r, r.Sync.Members), of)
 	}
-	slices.SortFunc(on, better)
-	if why := barred(own, r); why != "" {
-		return false, "this member cannot win: " + why
+	return ""
+}
+
+// behind says whom this member waits for in synchronous mode.
+func behind(f Facts, top Standing) string {
+	out := fmt.Sprintf("%s has a higher position and may hold what was acknowledged: waiting for it", top.Pod)
+	if top.Barred != "" {
+		out += fmt.Sprintf(", and it cannot win: %s: let it lead, or bring back %s", top.Barred, names(f.Store.Record, []string{f.Store.Record.Holder.Member}))
 	}
-	if byPosition(on[0], own) < 0 {
-		return false, fmt.Sprintf("%s has a higher position and may hold what was acknowledged: waiting for it", on[0].Pod)
-	}
-	return rank(f, slices.DeleteFunc(on, func(s Standing) bool { return barred(s, r) != "" }))
+	return out
 }
 
 // electAsynchronous: who is highest among those heard, after the others had their time, and within what may be lost.
-func electAsynchronous(f Facts, heard []Standing, silent []string) (bool, string) {
+func electAsynchronous(f Facts, heard []Standing, silent []string) (winner bool, reason string, stuck bool) {
 	r, own := f.Store.Record, f.Local.Standing
 	if why := barred(own, r); why != "" {
-		return false, "this member cannot win: " + why
+		return false, "this member cannot win: " + why, false
 	}
 	if len(silent) > 0 && f.Election.For < f.Election.Wait {
-		return false, "waiting for " + strings.Join(silent, ", ") + " to be heard"
+		return false, "waiting for " + strings.Join(silent, ", ") + " to be heard", false
 	}
 	if lag := r.LSN.Sub(own.Position); lag > f.Election.MaxLag {
 		return false, fmt.Sprintf("this member lacks %d bytes of what the leader had, and %d may be lost (failover.maxLagOnFailover): bring back %s, or allow more",
-			lag, f.Election.MaxLag, names(r, []string{r.Holder.Member}))
+			lag, f.Election.MaxLag, names(r, []string{r.Holder.Member})), false
 	}
 	able := slices.DeleteFunc(heard, func(s Standing) bool { return barred(s, r) != "" })
 	slices.SortFunc(able, better)
-	return rank(f, able)
+	winner, reason = rank(f, able)
+	return winner, reason, false
 }
 
 // rank: the best acts at once; the next ones when those before them had their time and did not act.

@@ -36,7 +36,11 @@ func TestSynchronousElection(t *testing.T) {
 		}, free(time.Hour)), waits("must be heard")),
 
 		"highest_does_not_act_and_nobody_else_does":  elected(all(for1, peer(position(0x5000001)), free(24*time.Hour)), waits("waiting for it")),
-		"highest_is_barred_and_nobody_else_does":     elected(all(for1, peer(func(s *Standing) { s.Position, s.Barred = 0x5000001, "its volume is full" }), free(24*time.Hour)), waits("waiting for it")),
+		"highest_is_barred_and_nobody_else_does":     elected(all(for1, peer(func(s *Standing) { s.Position, s.Barred = 0x5000001, "its volume is full" }), free(24*time.Hour)), stuck("it cannot win: its volume is full")),
+		"highest_is_barred_a_moment_ago":             elected(all(for1, peer(func(s *Standing) { s.Position, s.Barred = 0x5000001, "its volume is full" }), free(stuckFor-1)), waits("its volume is full")),
+		"barred_one_has_more_and_is_not_needed":      elected(all(of(2, "pvc-a", "pvc-b"), peer(func(s *Standing) { s.Position, s.Barred = 0x5000001, "its volume is full" })), leads(4)),
+		"leader_that_gave_up_has_more":               elected(all(for1, back(3, 0x5000001), func(f *Facts) { f.Election.Peers[1].Barred = "it gave the right up" }), leads(4)),
+		"leader_that_gave_up_is_needed":              elected(all(for1, deaf, back(3, 0x5000001), func(f *Facts) { f.Election.Peers[0].Barred = "it gave the right up" }, free(24*time.Hour)), stuck("it gave the right up")),
 		"higher_timeline_is_higher":                  elected(all(for1, own(onLine(2, 0x2F00000)), free(24*time.Hour)), waits("waiting for it")),
 		"priority_decides_between_equals_only":       elected(all(for1, own(func(s *Standing) { s.Priority = 9 }), peer(position(0x5000001)), free(time.Hour)), waits("waiting for it")),
 		"equals_follow_the_priority":                 elected(all(for1, peer(func(s *Standing) { s.Priority = 1 })), waits("is before")),

@@ -46,6 +46,16 @@ func waits(says string) want {
 	return want{role: grant.Replica, epoch: at(3), line: 3, says: says}
 }
 
+// stuck waits for what may never come.
+func stuck(says string) want {
+	w := waits(says)
+	w.person = true
+	return w
+}
+
+// unfit is a member that gave the right up itself, lately.
+func unfit(s *Standing) { s.Unfit = "it gave the right up" }
+
 // synchronous lets the record say that every acknowledged commit is on the leader and on k of members.
 func synchronous(f *Facts, k int, members ...string) {
 	f.Store.Record.Sync = &record.Sync{K: k, Members: members}
@@ -103,6 +113,8 @@ func TestVote(t *testing.T) {
 		"store_went_silent":                                 elected(func(f *Facts) { f.Store.Silent = time.Minute }, want{role: grant.Replica, says: "reads only"}),
 		"leader_was_promised_stillness":                     elected(func(f *Facts) { f.Promised = 1 }, want{role: "", says: "was promised"}),
 		"promised_and_the_store_is_silent":                  elected(func(f *Facts) { f.Promised, f.Store.Silent = 1, time.Hour }, want{role: "", says: "was promised"}),
+		"leader_that_gave_the_record_up_needs_no_promise":   elected(func(f *Facts) { f.Promised, f.Store.Record.Vacated = time.Second, f.Store.Record.Version() }, leads(4)),
+		"record_was_given_up_in_an_older_version":           elected(func(f *Facts) { f.Promised, f.Store.Record.Vacated = time.Second, epoch.Version{Epoch: at(3), Beat: 8} }, want{role: "", says: "was promised"}),
 		"leader_that_gave_the_record_back_needs_no_promise": elected(func(f *Facts) { f.Promised, f.Store.Record.Released = time.Second, true }, leads(4)),
 		"store_went_silent_a_moment_ago":                    elected(func(f *Facts) { f.Store.Silent = time.Second }, leads(4)),
 		"record_renewed_after_all":                          elected(func(f *Facts) { f.Store.Expired, f.Store.FreeFor, f.Election.For = false, 0, 0 }, want{role: grant.Replica, epoch: at(3), line: 3, says: "a-replica-1 leads"}),
@@ -132,10 +144,14 @@ func TestElection(t *testing.T) {
 		return all(own(position(lsn.LSN(0x5000000-bytes))), peer(position(0x1000)))
 	}
 	check(t, map[string]row{
-		"best_acts_at_once":                 elected(nil, leads(4)),
-		"unheard_member_is_waited_for":      elected(deaf, waits("waiting for a-replica-0 to be heard")),
-		"unheard_member_has_had_its_time":   elected(all(deaf, free(electionWait)), leads(4)),
-		"unheard_member_a_moment_too_early": elected(all(deaf, free(electionWait-1)), waits("to be heard")),
+		"one_that_gave_up_leaves_it_to_the_fit":   elected(own(unfit), waits("is before this member")),
+		"one_that_gave_up_takes_it_after_the_fit": elected(all(own(unfit), free(2*electionWait)), leads(4)),
+		"one_that_gave_up_is_better_than_nobody":  elected(all(own(unfit), deaf, free(electionWait)), leads(4)),
+		"one_that_gave_up_beside_a_barred_one":    elected(all(own(unfit), peer(func(s *Standing) { s.Barred = "its volume is full" })), leads(4)),
+		"best_acts_at_once":                       elected(nil, leads(4)),
+		"unheard_member_is_waited_for":            elected(deaf, waits("waiting for a-replica-0 to be heard")),
+		"unheard_member_has_had_its_time":         elected(all(deaf, free(electionWait)), leads(4)),
+		"unheard_member_a_moment_too_early":       elected(all(deaf, free(electionWait-1)), waits("to be heard")),
 		"the_leader_that_is_gone_is_not_waited_for": elected(func(f *Facts) {
 			f.Store.Record.Members = append(f.Store.Record.Members[:1:1], f.Store.Record.Members[2])
 			f.Election.Peers = nil

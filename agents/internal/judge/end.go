@@ -32,10 +32,17 @@ func handOver(f Facts) Verdict {
 	out := Verdict{Reason: reason, Grant: grant.Grant{
 		Role: grant.Stop, Reason: reason, Epoch: r.Epoch, Reign: r.Reign, Timeline: r.Timeline, SystemID: r.SystemID,
 	}}
-	if p := f.Local.Previous; p != nil && p.Role == grant.Stop && f.Local.State.Seq >= p.Seq && !f.Local.Stale && f.Local.State.Server == grant.Down {
+	out.Fence = f.Handover.Kill
+	if p := f.Local.Previous; p != nil && p.Role == grant.Stop && f.Local.State.Seq >= p.Seq && !f.Local.Stale && (f.Local.State.Server == grant.Down || f.killedAll()) {
 		out.Do, out.Record = Release, released(f)
 	}
 	return out
+}
+
+// killedAll: guard has sent SIGKILL to every process of a server that does not go, because its volume hangs: they will not run again, though the
+// volume's lock is held (SAFETY D11).
+func (f Facts) killedAll() bool {
+	return f.Handover != nil && f.Handover.Kill && f.Local.State.KilledAll
 }
 
 // released is the record as it is given back; the final position is filled in by whoever reads it.

@@ -40,6 +40,8 @@ type Facts struct {
 	// Synchronous: the settings ask for synchronous mode. Sync is whom commits of this reign wait for, as was last decided; nil: nothing was.
 	Synchronous bool
 	Sync        *grant.Sync
+	// Care is what this member, which leads, has found about its server.
+	Care Treatment
 	// Handover: this member leads and is to give the right to Heir, by its own wish; nil: it is not.
 	Handover *Handover
 }
@@ -49,6 +51,10 @@ type Handover struct {
 	// Heir is the member that is to follow; empty: whoever holds the final position.
 	Heir   string
 	Reason string
+	// Unclean: the server is not well. If its end is not clean, the record is given up all the same, and the members vote.
+	Unclean bool
+	// Kill: a shutdown would not end, or has not; guard kills the server.
+	Kill bool
 }
 
 // Known says what is known of the record.
@@ -124,7 +130,10 @@ type Standing struct {
 	Position lsn.LSN
 	Problem  string
 	// Barred says why this member must not win, although it counts as heard; empty: it may.
-	Barred   string
+	Barred string
+	// Unfit says, of the judging member itself, that it gave the right up lately and why: it wins only when the fit ones had their time. To the
+	// others it is barred. Empty: it is fit.
+	Unfit    string
 	Priority int
 }
 

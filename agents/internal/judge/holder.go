@@ -81,7 +81,10 @@ func reigning(f Facts, v grant.Volume) Verdict {
 		}
 		return replica(f, nil, "the record could not be renewed; reads only: "+f.Store.Problem)
 	}
-	return Verdict{Grant: g, Reason: reason}
+	if f.Care.Reason != "" {
+		reason += ": " + f.Care.Reason
+	}
+	return Verdict{Grant: g, Reason: reason, Person: f.Care.Person}
 }
 
 // returning: an earlier life of this member holds the record, or this one has given it back. It is a candidate like any other (D2), except
@@ -108,7 +111,7 @@ func returning(f Facts, v grant.Volume) Verdict {
 
 // freeOr: the record is free for a candidate, or not yet.
 func freeOr(f Facts, v grant.Volume, not func() Verdict) Verdict {
-	if f.Store.Record.Released || f.Store.Expired || f.Store.Silent >= patience {
+	if f.Store.Record.Free() || f.Store.Expired || f.Store.Silent >= patience {
 		return candidate(f, v)
 	}
 	return not()

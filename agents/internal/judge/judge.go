@@ -186,7 +186,7 @@ func follower(f Facts) Verdict {
 	case !r.Listed(f.Me.Member):
 		return unlisted(f, leader)
 	}
-	if looked && !v.Empty && !f.copied(v) && (r.Released || f.Store.Expired) {
+	if looked && !v.Empty && !f.copied(v) && (r.Free() || f.Store.Expired) {
 		if !r.MayLead() { // D45
 			return person(fmt.Sprintf("the record has format %d and this release understands up to %d: it does not lead; use the newer release", r.Format, record.Format))
 		}
@@ -292,7 +292,7 @@ func checkpoint(v grant.Volume) (lsn.LSN, bool) {
 // next is the record of the next epoch, led by this member on a timeline that no volume heard of has been on (rule 14).
 func next(f Facts, r record.Record, after epoch.Epoch, lines ...uint32) record.Record {
 	n := r.Clone()
-	n.Holder, n.Released = f.Me, false
+	n.Holder, n.Released, n.Vacated = f.Me, false, epoch.Version{}
 	n.Epoch = after.NextLocal()
 	n.Timeline = slices.Max(append(lines, r.Timeline)) + 1
 	n.Members = listed(n.Members, record.Member{ID: f.Me.Member, Pod: f.Pod, Host: f.Host, Address: f.IP, Port: f.Port})

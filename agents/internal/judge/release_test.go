@@ -56,6 +56,7 @@ func TestReleasedRecord(t *testing.T) {
 		"older_timeline_of_an_untold_one": holds(func(f *Facts) { f.Store.Record.Opened, f.Local.Standing.Timeline, *f.Local.Replayed = 2, 2, 0x6000000 }, want{says: "does not hold"}),
 		"unknown_timeline":                holds(func(f *Facts) { f.Local.Standing.Timeline = 0 }, want{says: "does not hold"}),
 		"barred_member_leaves_it":         holds(func(f *Facts) { f.Local.Standing.Barred = "it never leads" }, want{says: "does not hold"}),
+		"one_that_gave_up_leaves_it":      holds(func(f *Facts) { f.Local.Standing.Unfit = "it gave up" }, want{says: "does not hold"}),
 		"ending_pod_leaves_it":            holds(func(f *Facts) { f.Draining = true }, want{says: "does not hold"}),
 		"higher_format_is_left":           holds(func(f *Facts) { f.Store.Record.Format = 2 }, want{role: grant.Wait, person: true, says: "format 2"}),
 		"unlisted_member_leaves_it":       holds(func(f *Facts) { f.Store.Record.Members = f.Store.Record.Members[1:] }, want{role: grant.Wait, says: "not listed"}),
@@ -104,6 +105,11 @@ func TestHandover(t *testing.T) {
 		"guard_is_not_heard":                  told(func(f *Facts) { f.Local.Stale = true }, stops),
 		"server_still_shuts_down":             told(func(f *Facts) { f.Local.State.Server = grant.Writable }, stops),
 		"confirmed_and_down_is_released":      told(nil, want{role: grant.Stop, do: Release, epoch: at(3), line: 3}),
+		"killed_and_the_volume_holds_them":    told(killedAll, want{role: grant.Stop, do: Release, epoch: at(3), line: 3}),
+		"killed_before_this_stop":             told(all(killedAll, func(f *Facts) { f.Local.State.Seq = 6 }), stops),
+		"killed_and_guard_is_not_heard":       told(all(killedAll, func(f *Facts) { f.Local.Stale = true }), stops),
+		"killed_for_a_clean_hand_over":        told(all(killedAll, func(f *Facts) { f.Handover.Kill = false }), stops),
+		"not_all_are_killed_yet":              told(all(killedAll, func(f *Facts) { f.Local.State.KilledAll = false }), stops),
 		"lease_ran_out_and_nothing_is_given":  told(func(f *Facts) { f.Store.InForce = false }, want{says: "could not be renewed"}),
 		"another_holder_and_nothing_is_given": {held(other), func(f *Facts) { f.Handover = &Handover{Reason: "x"} }, want{role: grant.Replica, says: "leads"}},
 	})
@@ -111,6 +117,12 @@ func TestHandover(t *testing.T) {
 	if v := Judge(f); v.Record.Heir != "pvc-b" || v.Record.Epoch != at(3) {
 		t.Errorf("got %+v, want the same epoch given to pvc-b", v.Record)
 	}
+}
+
+// killedAll is a server that is told to be killed, was, and does not go.
+func killedAll(f *Facts) {
+	f.Handover.Unclean, f.Handover.Kill = true, true
+	f.Local.State.KilledAll, f.Local.State.Server, f.Local.State.Phase = true, grant.Writable, grant.Stopping
 }
 
 // A standby that is past the leader's fork must not stream: it would be refused, or worse, not be.

@@ -24,7 +24,7 @@ const (
 
 // free reports whether the record can be taken by somebody.
 func free(v lease.View, now boottime.Instant) bool {
-	return v.Known == lease.Present && (v.Record.Released || v.Expired(now))
+	return v.Known == lease.Present && (v.Record.Free() || v.Expired(now))
 }
 
 // electing asks the other members how they stand while the record is free.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/controlfile"
+	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/layout"
 	"github.com/pgspan/pgspan/agents/internal/record"
@@ -37,12 +38,21 @@ func (k *Keeper) end(ctx context.Context, v judge.Verdict) error {
 // handedOver finishes a hand-over: it proves that no server is left and keeps any from starting while the record is given back. One that
 // cannot be finished is called off, and the server goes on as primary under its lease (SAFETY D33).
 func (k *Keeper) handedOver(ctx context.Context, v judge.Verdict) error {
+	n := k.look()
+	unclean := n.handover != nil && n.handover.Unclean
+	if unclean && n.state != nil && n.state.KilledAll && n.state.Server != grant.Down {
+		// The volume hangs, and its lock with it: it is not even asked. What was sent SIGKILL runs no more, and guard starts nothing (SAFETY D11).
+		return k.gaveUp(ctx)
+	}
 	free, err := holdLock(layout.In(k.o.Volume).Lock())
 	if err != nil {
 		return fmt.Errorf("prove the server stopped: %w", err)
 	}
 	defer free()
-	if err := k.release(ctx, v.Record); err != nil {
+	if err = k.release(ctx, v.Record); err != nil && unclean && errors.Is(err, errUnclean) {
+		err = k.gaveUp(ctx)
+	}
+	if err != nil {
 		if v := k.view(); v.Problem != "" && !v.InForce(boottime.Now()) {
 			k.withdraw(ctx, v) // the server is stopped and the right has ended; whoever can reach the store need not wait
 		}
@@ -51,6 +61,22 @@ func (k *Keeper) handedOver(ctx context.Context, v judge.Verdict) error {
 		}
 		return err
 	}
+	return nil
+}
+
+// gaveUp gives the record up without a final position.
+func (k *Keeper) gaveUp(ctx context.Context) error {
+	l := k.loop.Load()
+	if l == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, orderTime)
+	defer cancel()
+	if err := l.Vacate(ctx); err != nil {
+		return err
+	}
+	k.log.Info("record given up")
+	k.tellPeers(context.WithoutCancel(ctx), l.View().Record)
 	return nil
 }
 
@@ -69,7 +95,7 @@ func (k *Keeper) release(ctx context.Context, r record.Record) error {
 	case err != nil:
 		return err
 	case c.State != controlfile.ShutDown || c.SystemID != r.SystemID:
-		return errors.New("release the record: the server was not shut down cleanly")
+		return errUnclean
 	}
 	ctx, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
@@ -80,6 +106,8 @@ func (k *Keeper) release(ctx context.Context, r record.Record) error {
 	k.tellPeers(context.WithoutCancel(ctx), l.View().Record)
 	return nil
 }
+
+var errUnclean = errors.New("release the record: the server was not shut down cleanly")
 
 var errHeld = errors.New("a server process, or guard, still holds the volume's lock")
 

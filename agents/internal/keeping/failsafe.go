@@ -230,7 +230,7 @@ func refusal(v lease.View, p peers.Plea) string {
 		return fmt.Sprintf("the record is of epoch %s", r.Epoch)
 	case c == 0 && (r.Holder != p.Leader || r.Reign != p.Reign):
 		return "the record names another leader of this epoch"
-	case c == 0 && r.Released:
+	case c == 0 && r.Free():
 		return "the record was given back"
 	}
 	return ""

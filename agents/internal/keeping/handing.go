@@ -20,6 +20,8 @@ const (
 	// handoverLimit is after how long a hand-over that has given nothing away is undone (SAFETY D33): the server goes on as primary. It must be
 	// longer than wal_sender_timeout, by which a shutdown gives up a standby that does not answer.
 	handoverLimit = 30 * time.Second
+	// killAfter is how long a server that is not well may take to shut down before its leader has it killed.
+	killAfter = 10 * time.Second
 )
 
 // handing lets a leader whose pod ends hand over to the best member, before its server is shut down.
@@ -33,6 +35,15 @@ func (k *Keeper) handing() func(context.Context) error {
 		case n.handover != nil && (!v.Mine || n.handoverEpoch != v.Record.Epoch):
 			k.change(func(n *known) { n.handover = nil })
 			return nil
+		case n.handover != nil && n.handover.Unclean && n.state != nil && n.state.Server != grant.Down:
+			if !n.handover.Kill && boottime.Now().Sub(n.handoverSince) > killAfter {
+				k.log.Warn("the server that is to stop does not shut down: it is killed")
+				kill := *n.handover
+				kill.Kill = true
+				k.change(func(n *known) { n.handover = &kill })
+				k.judgeWake.up()
+			}
+			return nil // it cannot be taken back: its server is not well
 		case n.handover != nil && boottime.Now().Sub(n.handoverSince) > limit && leads && n.state.Server != grant.Down && !n.state.Ending:
 			why := fmt.Sprintf("the server did not shut down within %s", limit)
 			k.log.Warn("hand-over undone", "reason", why)

@@ -114,7 +114,7 @@ func (k *Keeper) facts() judge.Facts {
 	}
 	limits := k.settings.Failover
 	f.Election = judge.Election{For: since(k.votingSince, now), Wait: limits.Wait(), MaxLag: limits.MaxLag(), MaxDiscard: limits.MaxDiscard(), Peers: n.heard}
-	f.Local.Standing, f.Local.Replayed, f.Handover = k.standing(), n.replayed(now), n.handover
+	f.Local.Standing, f.Local.Replayed, f.Handover, f.Care = k.standing(), n.replayed(now), n.handover, n.care
 	if l := k.loop.Load(); l != nil {
 		f.Promised = l.Promised(now)
 	}
@@ -198,6 +198,7 @@ func (k *Keeper) readState() {
 		k.observeWake.up()
 		k.publishWake.up()
 		k.handWake.up()
+		k.careWake.up()
 	}
 }
 

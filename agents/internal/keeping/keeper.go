@@ -87,13 +87,16 @@ type Keeper struct {
 	mu    sync.Mutex
 	known known
 
-	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake, syncWake, pleaWake, beatWake wake
+	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake, syncWake, pleaWake, beatWake, careWake wake
 }
 
 // New reads what does not change and adopts what an earlier process left.
 func New(o Options) (*Keeper, error) {
 	s, err := settings.Read(o.Settings)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.Failover.Fits(o.Timing.Duration); err != nil {
 		return nil, err
 	}
 	boot, err := boottime.BootID()
@@ -104,7 +107,7 @@ func New(o Options) (*Keeper, error) {
 		o: o, log: o.Log, settings: s, boot: boot, memberList: members.List{TTL: o.SlotTTL}, slots: members.Slots{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
 		where:     pg.Where{SocketDir: o.Socket, Port: s.Port},
 		events:    publish.NewEvents(o.Pod, o.PodUID, o.Log),
-		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(), pleaWake: newWake(), beatWake: newWake(),
+		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(), pleaWake: newWake(), beatWake: newWake(), careWake: newWake(),
 	}
 	k.peers = peers.NewClient(peers.ClientOptions{TLSDir: o.TLS, Log: o.Log})
 	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Promise: k.promise, Nudge: k.Nudged, Order: k.Order, Status: k.SiteStatus, Log: o.Log})
@@ -147,6 +150,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	run("synchronous", k.syncEvery, k.syncWake, k.synchronous())
 	run("hear", always(hearEvery), nil, k.hearing())
 	run("failsafe", always(pleaEvery), k.pleaWake, k.failsafe())
+	run("care", always(careEvery), k.careWake, k.caring())
 	run("beat", always(beatEvery), k.beatWake, k.beating())
 	run("settings", always(checkEvery), nil, k.checking())
 	run("publish", always(5*time.Second), k.publishWake, k.publisher())
@@ -160,6 +164,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 		run("certificates", always(10*time.Minute), nil, func(ctx context.Context) error { return c.Turn(ctx, k.issuer.inForce) })
 	}
 	all.Go(func() { k.watchControl(ctx) })
+	all.Go(func() { k.pulse(ctx) })
+	all.Go(func() { k.watchFiles(ctx) })
 	all.Go(func() { _ = k.events.Run(ctx, k.o.API) })
 	all.Go(func() { k.lease(ctx) })
 	all.Go(func() { k.server.Run(ctx) })
@@ -203,7 +209,7 @@ func (k *Keeper) lease(ctx context.Context) {
 func (k *Keeper) noteView(v lease.View) {
 	k.mu.Lock()
 	last := k.known.lastView
-	k.known.lastView = viewKey{v.Known, v.Mine, v.InForce(boottime.Now()), v.Record.Epoch, v.Record.Released, len(v.Record.Members), v.Record.Bootstrap != nil, v.Record.Opened, v.Problem != ""}
+	k.known.lastView = viewKey{v.Known, v.Mine, v.InForce(boottime.Now()), v.Record.Epoch, v.Record.Free(), len(v.Record.Members), v.Record.Bootstrap != nil, v.Record.Opened, v.Problem != ""}
 	changed := last != k.known.lastView
 	if n := &k.known; v.Renewals != n.confirmed { // a late write of before meets a conflict now
 		n.confirmed, n.news.lists = v.Renewals, nil

@@ -47,6 +47,14 @@ type known struct {
 	handoverEpoch epoch.Epoch
 	handoverLimit time.Duration // after which it is called off
 
+	care  judge.Treatment // what this leader has found about its server
+	unfit unfit           // this member gave the right up by its own wish
+
+	pulseAt   boottime.Instant // when the server last answered, be it by a refusal
+	filesAt   boottime.Instant // when one of the server's files was last seen to have changed
+	flushed   lsn.LSN          // how far the server's WAL is on disk, and when that was last seen to grow
+	flushedAt boottime.Instant
+
 	attempt    attempt     // a switchover that this process has begun
 	intentSaid string      // what was last said of an intent
 	lifted     string      // id of the pause that a person has ended

@@ -57,6 +57,9 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		}
 		s, err := o.Status(ctx)
 		if err != nil {
+			if pg.Answered(err) {
+				k.change(func(n *known) { n.pulseAt = boottime.Now() })
+			}
 			n := k.look()
 			if n.state.Phase != grant.Running || n.freshStatus(boottime.Now()) != nil {
 				return nil // it starts, or ends: no answer is what is expected
@@ -71,7 +74,7 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		}
 		now := boottime.Now()
 		var was *pg.Status
-		k.change(func(n *known) { was = n.freshStatus(now); n.status, n.statusAt = &s, now })
+		k.change(func(n *known) { was = n.freshStatus(now); n.status, n.statusAt, n.pulseAt = &s, now, now })
 		k.noteStranger(s, now)
 		k.listen(ctx, s, now)
 		if was == nil || was.InRecovery != s.InRecovery || was.Timeline != s.Timeline {
@@ -85,6 +88,13 @@ func (k *Keeper) observeServer() func(context.Context) error {
 		}
 		if r := rate.add(now, end); r != nil {
 			k.change(func(n *known) { n.walRate = r })
+		}
+		if s.Flushed != nil {
+			k.change(func(n *known) {
+				if *s.Flushed != n.flushed {
+					n.flushed, n.flushedAt = *s.Flushed, now
+				}
+			})
 		}
 		v := k.view()
 		leading := v.InForce(now) && !s.InRecovery

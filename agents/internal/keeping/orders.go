@@ -44,7 +44,7 @@ func (k *Keeper) Order(ctx context.Context, verb peers.Verb, o peers.Order) peer
 	}
 	leader, named := v.Record.Leader()
 	switch {
-	case v.Known != lease.Present || !named || v.Record.Released || v.Expired(boottime.Now()) || leader.ID == k.me().Member:
+	case v.Known != lease.Present || !named || v.Record.Free() || v.Expired(boottime.Now()) || leader.ID == k.me().Member:
 		return peers.Receipt{State: peers.Unavailable, Reason: "no member leads, as far as " + k.o.Pod + " knows"}
 	case o.Forwarded:
 		return peers.Receipt{State: peers.Unavailable, Reason: fmt.Sprintf("%s does not lead; as far as it knows %s does", k.o.Pod, leader.Pod)}

@@ -1,6 +1,7 @@
 package keeping
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,6 +153,9 @@ func (k *Keeper) probe(ctx context.Context, o *pg.Observer, p *prober) error {
 func (k *Keeper) standing() judge.Standing {
 	n := k.look()
 	s := judge.Standing{Member: n.member, Pod: k.o.Pod, SystemID: k.systemID(n), Barred: k.barred(n), Priority: k.settings.Failover.Priority[k.bornAs()]}
+	if now := boottime.Now(); now.Before(n.unfit.until) {
+		s.Unfit = n.unfit.why
+	}
 	if st := n.freshStatus(boottime.Now()); st != nil {
 		s.Timeline = st.Timeline
 	}
@@ -193,13 +197,14 @@ func (k *Keeper) Standing() peers.Standing {
 	n, s, now := k.look(), k.standing(), boottime.Now()
 	out := peers.Standing{
 		Format: peers.Format, Me: k.me(), Pod: k.o.Pod, SystemID: s.SystemID, Version: s.Version, Known: s.Known, Problem: s.Problem,
-		Unfenced: n.unfenced, MayWin: s.Barred == "", Priority: s.Priority, Epoch: k.view().Record.Epoch,
+		Unfenced: n.unfenced, MayWin: s.Barred == "" && s.Unfit == "", DiskWell: diskWell(n, now), Reached: n.reached(), Priority: s.Priority,
+		Epoch: k.view().Record.Epoch,
 	}
 	if s.Known {
 		out.Timeline, out.Position = s.Timeline, s.Position
 	}
-	if s.Barred != "" {
-		out.Problem = s.Barred
+	if why := cmp.Or(s.Barred, s.Unfit); why != "" {
+		out.Problem = why
 	}
 	if st := n.freshStatus(now); st != nil && st.Receiver.Streaming() {
 		out.Streaming = true

@@ -28,6 +28,11 @@ func (b ByHand) Release(ctx context.Context, final lsn.LSN, heir string) error {
 	return b.loop.obey(ctx, order{what: release, final: final, heir: heir})
 }
 
+// Vacate is Loop.Vacate, done at once.
+func (b ByHand) Vacate(ctx context.Context) error {
+	return b.loop.obey(ctx, order{what: vacate})
+}
+
 // Change is Loop.Change, done at once.
 func (b ByHand) Change(ctx context.Context, f func(*record.Record) error) error {
 	return b.loop.obey(ctx, order{what: change, change: f})

@@ -97,7 +97,7 @@ func fill(l *kube.Lease, r record.Record) error {
 	annotations[Annotation] = text
 	l.Annotations = annotations
 	l.Holder = r.Holder.String()
-	if r.Released {
+	if r.Free() {
 		l.Holder = "" // what kubectl shows; the record names who released
 	}
 	l.Duration = time.Duration(r.Duration)

@@ -218,7 +218,7 @@ func (l *Loop) renew(ctx context.Context) error {
 // stamp makes r a record of this incarnation and different from all earlier ones.
 func (l *Loop) stamp(r record.Record) record.Record {
 	r.Format = max(r.Format, record.Format)
-	r.Holder, r.Released = l.me, false
+	r.Holder, r.Released, r.Vacated = l.me, false, epoch.Version{}
 	r.Duration, r.FenceAfter = record.Duration(l.timing.Duration), record.Duration(l.timing.FenceAfter)
 	r.Beat++
 	if v := l.View(); v.Known == Present {

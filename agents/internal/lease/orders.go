@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
@@ -15,6 +16,7 @@ const (
 	create = iota
 	take
 	release
+	vacate
 	change
 )
 
@@ -48,6 +50,10 @@ func (l *Loop) Take(ctx context.Context, version string, r record.Record) error 
 func (l *Loop) Release(ctx context.Context, final lsn.LSN, heir string) error {
 	return l.order(ctx, order{what: release, final: final, heir: heir})
 }
+
+// Vacate gives the record up although the server had no clean end, so that the members vote at once and need not wait for it to run out. The
+// caller has proven that no server process is left, or that each was sent SIGKILL, and keeps any from starting until this returns.
+func (l *Loop) Vacate(ctx context.Context) error { return l.order(ctx, order{what: vacate}) }
 
 // Change alters the record that this incarnation holds in force, by one compare-and-set, at once. nil means that the store has confirmed it; after
 // an error it may have been applied all the same. f may be called on the loop's own goroutine, must not wait, and refuses by an error.
@@ -95,14 +101,14 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 		if v.Known != Present || v.Version != o.version {
 			return ErrStale
 		}
-		if !v.Mine && !v.Record.Released && !v.Expired(l.now()) {
+		if !v.Mine && !v.Record.Free() && !v.Expired(l.now()) {
 			return fmt.Errorf("take the record: its holder's time is not over: %w", ErrStale)
 		}
 		if o.record.Epoch.Compare(v.Record.Epoch) <= 0 || o.record.Timeline <= v.Record.Timeline && o.record.Bootstrap == nil {
 			return fmt.Errorf("take the record: epoch %s on timeline %d does not follow epoch %s on timeline %d",
 				o.record.Epoch, o.record.Timeline, v.Record.Epoch, v.Record.Timeline)
 		}
-		if err := l.begin(v.Record.Released); err != nil {
+		if err := l.begin(v.Record.Free()); err != nil {
 			return err
 		}
 		next := l.stamp(o.record)
@@ -111,6 +117,8 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 		return l.settle(ctx, next, version, base, err)
 	case release:
 		return l.giveBack(ctx, v, o.final, o.heir)
+	case vacate:
+		return l.giveUp(ctx, v)
 	case change:
 		return l.alter(ctx, v, o.change)
 	default:
@@ -149,18 +157,33 @@ func (l *Loop) alter(ctx context.Context, v View, f func(*record.Record) error) 
 	return l.settle(ctx, next, version, base, err)
 }
 
+// givenUpCounts is for how long a leader that has given the right up by its own wish counts against the next one that would (SAFETY D36).
+const givenUpCounts = 10 * time.Minute
+
 func (l *Loop) giveBack(ctx context.Context, v View, final lsn.LSN, heir string) error {
+	return l.leave(ctx, v, "release", func(r *record.Record) { r.Released, r.LSN, r.Heir = true, final, heir })
+}
+
+func (l *Loop) giveUp(ctx context.Context, v View) error {
+	return l.leave(ctx, v, "give up", func(r *record.Record) {
+		r.Vacated, r.Heir = r.Version(), ""
+		r.GivenUp = append(r.GivenUp, record.Duration(givenUpCounts))
+	})
+}
+
+// leave writes this incarnation's last version of the record.
+func (l *Loop) leave(ctx context.Context, v View, verb string, change func(*record.Record)) error {
 	if !v.Mine {
-		return fmt.Errorf("release the record: this incarnation does not hold it: %w", ErrStale)
+		return fmt.Errorf("%s the record: this incarnation does not hold it: %w", verb, ErrStale)
 	}
 	next := l.stamp(v.Record.Clone())
-	next.Released, next.LSN, next.Heir = true, final, heir
+	change(&next)
 	// The right ends before the write is sent: from then on it may be somebody else's.
 	l.update(func(v *View) { v.Deadline, v.Failsafe = 0, false })
 	version, err := l.write(ctx, v.Version, next)
 	if err != nil {
 		_ = l.look(ctx) // if it fails, the next turn looks again
-		return fmt.Errorf("release the record: %w", err)
+		return fmt.Errorf("%s the record: %w", verb, err)
 	}
 	l.saw(next, version, nil)
 	return nil

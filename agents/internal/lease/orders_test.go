@@ -189,3 +189,72 @@ func TestRelease(t *testing.T) {
 		}
 	})
 }
+
+func TestVacate(t *testing.T) {
+	giveUp := order{what: vacate}
+	t.Run("is_free_at_once_and_not_ones_own", func(t *testing.T) {
+		r := leading(t)
+		if err := r.obey(t.Context(), giveUp); err != nil {
+			t.Fatal(err)
+		}
+		r.want(0, false)
+		if got := r.store.rec; got.Released || !got.Free() || got.Holder != me || len(got.GivenUp) != 1 {
+			t.Errorf("stored: %+v", got)
+		}
+		r.turn(t.Context())
+		if v := r.View(); v.Mine || !v.Expired(r.clock.t) || !r.store.rec.Free() {
+			t.Errorf("taken again by its own leader: %+v", v)
+		}
+	})
+	t.Run("others_need_not_wait", func(t *testing.T) {
+		r := newRig(t, Options{})
+		gone := recordOf(other, 3)
+		gone.Vacated = gone.Version()
+		r.store.put(gone)
+		r.turn(t.Context())
+		if err := r.obey(t.Context(), order{what: take, version: r.View().Version, record: recordOf(me, 4)}); err != nil {
+			t.Fatal(err)
+		}
+		if r.store.rec.Free() {
+			t.Error("still given up")
+		}
+		r.want(5*time.Second, true)
+	})
+	t.Run("a_release_that_does_not_know_it_ends_it_by_writing", func(t *testing.T) {
+		r := newRig(t, Options{})
+		next := recordOf(other, 3)
+		next.Vacated = next.Version()
+		next.Beat++
+		r.store.put(next)
+		r.turn(t.Context())
+		if err := r.obey(t.Context(), order{what: take, version: r.View().Version, record: recordOf(me, 4)}); !errors.Is(err, ErrStale) {
+			t.Errorf("got %v, want refused: its holder leads", err)
+		}
+	})
+	t.Run("answer_lost", func(t *testing.T) {
+		r := leading(t)
+		r.store.loseAnswer = 1
+		if err := r.obey(t.Context(), giveUp); err == nil {
+			t.Error("got no error")
+		}
+		r.want(0, false)
+	})
+	t.Run("request_lost", func(t *testing.T) {
+		r := leading(t)
+		r.store.loseRequest = 1
+		if err := r.obey(t.Context(), giveUp); err == nil {
+			t.Error("got no error")
+		}
+		r.want(0, true)
+		r.turn(t.Context())
+		r.want(5*time.Second, true) // it goes on: nothing was given
+	})
+	t.Run("only_by_the_holder", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.store.put(recordOf(other, 3))
+		r.turn(t.Context())
+		if err := r.obey(t.Context(), giveUp); !errors.Is(err, ErrStale) {
+			t.Errorf("got %v, want refused", err)
+		}
+	})
+}

@@ -97,14 +97,14 @@ func (v View) FreeFor(now boottime.Instant) time.Duration {
 	switch {
 	case v.Known != Present:
 		return 0
-	case v.Record.Released:
+	case v.Record.Free():
 		return v.Unchanged(now)
 	default:
 		return max(0, v.Unchanged(now)-time.Duration(v.Record.Duration))
 	}
 }
 
-// Expired reports whether another member may take the record over at now.
+// Expired reports whether another member may take the record over at now, by an election: its time is over, or its holder has given it up.
 func (v View) Expired(now boottime.Instant) bool {
-	return v.Known == Present && v.Unchanged(now) >= time.Duration(v.Record.Duration)
+	return v.Known == Present && (v.Record.Free() && !v.Record.Released || v.Unchanged(now) >= time.Duration(v.Record.Duration))
 }

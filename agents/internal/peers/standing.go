@@ -49,6 +49,10 @@ type Standing struct {
 	// switchover's target. It is no vote.
 	Streaming bool    `json:"streaming"`
 	Received  lsn.LSN `json:"received"`
+	// Reached is how far this member has WAL on its disk, whether or not it streams, by its server's last word. DiskWell says that its volume has
+	// lately finished a small write, and quickly. Neither is a vote.
+	Reached  lsn.LSN `json:"reached,omitempty"`
+	DiskWell bool    `json:"diskWell,omitempty"`
 	// Epoch is the highest that this member has seen.
 	Epoch epoch.Epoch `json:"epoch,omitzero"`
 }

@@ -134,8 +134,14 @@ func (r *Record) Unfence(id string) {
 	r.Fenced = slices.DeleteFunc(r.Fenced, func(f Fenced) bool { return f.Member == id })
 }
 
-// Elapse takes off what has passed since the version before this one was written or seen. A pause that is over goes.
+// Elapse takes off what has passed since the version before this one was written or seen. What is over goes.
 func (r *Record) Elapse(passed time.Duration) {
+	for i := range r.GivenUp {
+		r.GivenUp[i] = less(r.GivenUp[i], passed)
+	}
+	if r.GivenUp = slices.DeleteFunc(r.GivenUp, func(d Duration) bool { return d == 0 }); len(r.GivenUp) == 0 {
+		r.GivenUp = nil
+	}
 	for i := range r.Intents {
 		r.Intents[i].Left = less(r.Intents[i].Left, passed)
 	}

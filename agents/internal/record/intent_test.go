@@ -16,7 +16,17 @@ func TestTimeLeftIsTakenOffByWhoeverWrites(t *testing.T) {
 	if i, _ := r.OpenIntent(); time.Duration(i.Left) != 40*time.Second {
 		t.Errorf("got %s after a clock went back", i.Left)
 	}
-	r.Elapse(time.Hour)
+	if len(r.GivenUp) != 2 {
+		t.Errorf("got %v", r.GivenUp)
+	}
+	if c := r.Clone(); true {
+		if c.Elapse(time.Minute); len(c.GivenUp) != 1 || len(r.GivenUp) != 2 {
+			t.Errorf("got %v of %v, want one less", c.GivenUp, r.GivenUp)
+		}
+	}
+	if r.Elapse(time.Hour); r.GivenUp != nil {
+		t.Errorf("nothing of it counts any more: %v", r.GivenUp)
+	}
 	if i, ok := r.OpenIntent(); !ok || i.Left != 0 {
 		t.Errorf("an intent whose time is over is open until somebody says what became of it: %+v", i)
 	}

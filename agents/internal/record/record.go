@@ -26,6 +26,9 @@ type Record struct {
 	Holder grant.Incarnation `json:"holder"`
 	// Released says that the holder gave the right back after its server was proven stopped; LSN is then the final position.
 	Released bool `json:"released,omitempty"`
+	// Vacated is this very version when the holder gave the right up although its server had no clean end, after it was proven stopped: members
+	// vote at once. It counts only together with the version it names, so a release that does not know it and goes on writing ends it.
+	Vacated epoch.Version `json:"vacated,omitzero"`
 	// Duration is what others wait, from when they saw this version, before they may take over. FenceAfter is when the holder's own
 	// grant ends, from before it sent this version.
 	Duration   Duration `json:"duration"`
@@ -62,6 +65,9 @@ type Record struct {
 	Pause *Pause `json:"pause,omitempty"`
 	// Fenced are members that a person keeps stopped.
 	Fenced []Fenced `json:"fenced,omitempty"`
+	// GivenUp is, for each leader that has lately given the right up by its own wish, how long that still counts (SAFETY D36). Like a pause's end
+	// it is counted down by whoever writes.
+	GivenUp []Duration `json:"givenUp,omitempty"`
 
 	unknown extras
 }
@@ -153,9 +159,14 @@ func (r Record) MayLead() bool { return r.Format <= Format }
 // Version orders the states of the record.
 func (r Record) Version() epoch.Version { return epoch.Version{Epoch: r.Epoch, Beat: r.Beat} }
 
-// HeldBy reports whether this very incarnation wrote the record and has not released it. The member's name or its volume alone is not enough: two
+// Free reports whether the holder gave the right back, or up, after its server was proven stopped.
+func (r Record) Free() bool {
+	return r.Released || !r.Vacated.IsZero() && r.Vacated == r.Version()
+}
+
+// HeldBy reports whether this very incarnation wrote the record and has not given it back. The member's name or its volume alone is not enough: two
 // pods can have one name, and an earlier life of the same volume may still be running (SAFETY D2).
-func (r Record) HeldBy(me grant.Incarnation) bool { return !r.Released && r.Holder == me }
+func (r Record) HeldBy(me grant.Incarnation) bool { return !r.Free() && r.Holder == me }
 
 // Listed reports whether a member may ever lead by this record.
 func (r Record) Listed(id string) bool {
@@ -196,7 +207,7 @@ func (r Record) Leader() (Member, bool) { return r.Find(r.Holder.Member) }
 func (r Record) Clone() Record {
 	r.Members, r.Lines = slices.Clone(r.Members), slices.Clone(r.Lines)
 	r.Away = slices.Clone(r.Away)
-	r.Intents, r.Fenced = slices.Clone(r.Intents), slices.Clone(r.Fenced)
+	r.Intents, r.Fenced, r.GivenUp = slices.Clone(r.Intents), slices.Clone(r.Fenced), slices.Clone(r.GivenUp)
 	if r.Pause != nil {
 		p := *r.Pause
 		r.Pause = &p

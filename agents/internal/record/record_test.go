@@ -23,6 +23,8 @@ func full() Record {
 		Intents:   []Intent{{ID: "i-1", Kind: Switchover, Epoch: epoch.Epoch{Site: 1, Local: 3}, From: "a-primary-0", FromID: "pvc-1", Left: Duration(time.Minute), State: Open}},
 		Pause:     &Pause{ID: "p-1", Reason: "new disks", Left: Duration(time.Hour)},
 		Fenced:    []Fenced{{Member: "pvc-2", Pod: "a-replica-0"}},
+		Vacated:   epoch.Version{Epoch: epoch.Epoch{Site: 1, Local: 2}, Beat: 3},
+		GivenUp:   []Duration{Duration(time.Minute), Duration(10 * time.Minute)},
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"sigs.k8s.io/yaml"
 )
@@ -40,47 +39,6 @@ type Settings struct {
 	Failover Failover `json:"failover"`
 	// Synchronous says whether commits wait for other members.
 	Synchronous Synchronous `json:"synchronous,omitzero"`
-}
-
-// Failover limits elections and what follows from them. Zero values stand for the defaults.
-type Failover struct {
-	// ElectionWait is how long members that are not heard are waited for (Go duration; 2s).
-	ElectionWait string `json:"electionWait,omitempty"`
-	// MaxLagOnFailover is how many bytes of WAL a winner may lack of what the leader last told (16 MiB). Asynchronous mode only.
-	MaxLagOnFailover *int64 `json:"maxLagOnFailover,omitempty"`
-	// MaxAutoDiscard is how many bytes of WAL past the fork a diverged member gives up by itself (64 MiB).
-	MaxAutoDiscard *int64 `json:"maxAutoDiscard,omitempty"`
-	// Priority of the pods of either set when positions are equal; higher wins. NeverLead bars a set from leading.
-	Priority  map[string]int  `json:"priority,omitempty"`
-	NeverLead map[string]bool `json:"neverLead,omitempty"`
-}
-
-// Defaults of Failover.
-const (
-	defaultElectionWait = 2 * time.Second
-	defaultMaxLag       = 16 << 20
-	defaultMaxDiscard   = 64 << 20
-)
-
-// Wait is ElectionWait; Parse has checked it.
-func (f Failover) Wait() time.Duration {
-	if d, err := time.ParseDuration(f.ElectionWait); err == nil {
-		return d
-	}
-	return defaultElectionWait
-}
-
-// MaxLag is MaxLagOnFailover or its default.
-func (f Failover) MaxLag() int64 { return or(f.MaxLagOnFailover, defaultMaxLag) }
-
-// MaxDiscard is MaxAutoDiscard or its default.
-func (f Failover) MaxDiscard() int64 { return or(f.MaxAutoDiscard, defaultMaxDiscard) }
-
-func or(p *int64, d int64) int64 {
-	if p == nil {
-		return d
-	}
-	return *p
 }
 
 // PostgreSQL holds the server's settings below the user's key of the same name.
@@ -151,11 +109,8 @@ func Parse(b []byte) (Settings, error) {
 	if s.Port == 0 {
 		s.Port = 5432
 	}
-	if d, err := time.ParseDuration(s.Failover.ElectionWait); s.Failover.ElectionWait != "" && (err != nil || d < 0 || d > time.Hour) {
-		return Settings{}, fmt.Errorf("%w: failover.electionWait is %q: want a duration such as 2s", ErrWrong, s.Failover.ElectionWait)
-	}
-	if s.Failover.MaxLag() < 0 || s.Failover.MaxDiscard() < 0 {
-		return Settings{}, fmt.Errorf("%w: failover.maxLagOnFailover and failover.maxAutoDiscard are bytes, 0 or more", ErrWrong)
+	if err := s.Failover.validate(); err != nil {
+		return Settings{}, fmt.Errorf("%w: %w", ErrWrong, err)
 	}
 	if err := s.Synchronous.validate(); err != nil {
 		return Settings{}, fmt.Errorf("%w: %w", ErrWrong, err)

@@ -38,6 +38,9 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
       "members" (dict "primary" 1 "replicas" (.Values.replicas | int))
       "failover" (dict
         "electionWait" .Values.failover.electionWait
+        "promoteTimeout" .Values.failover.promoteTimeout
+        "maxCrashRecovery" .Values.failover.maxCrashRecovery
+        "hangTimeout" .Values.failover.hangTimeout
         "maxLagOnFailover" (include "pgspan.bytes" .Values.failover.maxLagOnFailover | int64)
         "maxAutoDiscard" (include "pgspan.bytes" .Values.failover.maxAutoDiscard | int64)
         "priority" (dict "primary" (.Values.failover.priority.primary | int) "replica" (.Values.failover.priority.replica | int))

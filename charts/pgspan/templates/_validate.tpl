@@ -103,6 +103,18 @@ failover.neverLead.primary is set and replicas is 0, so nobody could ever lead: 
 {{- if gt (include "pgspan.milliseconds" $f.electionWait | int) 3600000 }}
 failover.electionWait is {{ $f.electionWait }}: 1h is the most
 {{- end }}
+{{- $least := max 15000 (mul 3 (include "pgspan.milliseconds" .Values.lease.duration | int)) }}
+{{- if lt (include "pgspan.milliseconds" $f.promoteTimeout | int) ($least | int) }}
+failover.promoteTimeout is {{ $f.promoteTimeout }}: within that time a slow promotion and none look the same with lease.duration {{ .Values.lease.duration }}; it must be at least {{ $least }}ms
+{{- end }}
+{{- if lt (include "pgspan.milliseconds" $f.hangTimeout | int) 10000 }}
+failover.hangTimeout is {{ $f.hangTimeout }}: a server on a slow machine would count as hung; 10s is the least
+{{- end }}
+{{- range $key := list "promoteTimeout" "maxCrashRecovery" "hangTimeout" }}
+{{- if gt (include "pgspan.milliseconds" (index $f $key) | int) 86400000 }}
+failover.{{ $key }} is {{ index $f $key }}: 24h (1440m) is the most
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "pgspan.validate.users" -}}
