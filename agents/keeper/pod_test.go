@@ -159,7 +159,7 @@ func (m *member) create() {
 	}
 	failover := "{neverLead: {replica: true}}" // all these keepers share one address, so they cannot hear each other
 	if m.ip != m.site.ip {
-		failover = "{" + m.site.failover + "}"
+		failover = "{" + m.failover + "}"
 	}
 	m.root.WriteFile(m.t, m.at("settings/settings.yaml"), fmt.Appendf(nil, `release: %s
 failover: %s
