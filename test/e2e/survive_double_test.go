@@ -55,6 +55,7 @@ func laggingReplica(t *testing.T, ctx context.Context) {
 	ha.loses(t, ctx, 20*time.Second, func(primary string) {
 		ha.inPod(t, ctx, lagging, "kill -STOP "+receiver)
 		ha.sql(t, ctx, primary, "create table if not exists far_ahead as select i, repeat(md5(i::text), 20) as x from generate_series(1, 20000) i")
+		ha.sql(t, ctx, primary, "select pg_sleep(1)") // the other replica has it all
 		ha.forceDelete(t, ctx, primary)
 		time.Sleep(2 * time.Second)
 	})

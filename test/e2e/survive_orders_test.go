@@ -2,9 +2,13 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pgspan/pgspan/test/cluster"
 )
@@ -99,10 +103,26 @@ func TestSynchronous(t *testing.T) {
 	run(t, "strict_waits_rather_than_acknowledge_alone", 4*time.Minute, strict)
 }
 
+// nudge has kubelet look at its pods at once; it brings a changed ConfigMap within a minute or more otherwise.
+func (r *release) nudge(t *testing.T, ctx context.Context) {
+	t.Helper()
+	pods, err := site.Pods(ctx, r.namespace, r.databaseSelector())
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch := []byte(fmt.Sprintf(`{"metadata":{"annotations":{"e2e/nudge":"%d"}}}`, time.Now().UnixNano()))
+	for _, p := range pods {
+		if _, err := site.Client.CoreV1().Pods(r.namespace).Patch(ctx, p.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // synchronous asks for a mode and waits until the record promises it.
 func (r *release) synchronous(t *testing.T, ctx context.Context, mode, number string) {
 	t.Helper()
 	r.install(t, ctx, map[string]string{"synchronous.mode": mode, "synchronous.number": number})
+	r.nudge(t, ctx)
 	primary := r.primary(t, ctx)
 	err := cluster.Wait(ctx, "the server waits for its replicas", func(ctx context.Context) (bool, string, error) {
 		got, err := site.SQL(ctx, r.namespace, primary, "select current_setting('synchronous_standby_names'), (select count(*) from pg_stat_replication where sync_state = 'quorum')")

@@ -72,7 +72,7 @@ func (s *soak) strike(ctx context.Context, f fault) (undo func(context.Context) 
 		if err := s.labDo(ctx, words...); err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error { return s.labDo(ctx, append([]string{"heal"}, words...)...) }, nil
+		return func(ctx context.Context) error { return s.healed(s.labDo(ctx, append([]string{"heal"}, words...)...)) }, nil
 	}
 	none := int64(0)
 	switch f.kind {
@@ -80,13 +80,13 @@ func (s *soak) strike(ctx context.Context, f fault) (undo func(context.Context) 
 		if err := s.labDo(ctx, "stop", "api", s.o.site); err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error { return s.labDo(ctx, "start", "api", s.o.site) }, nil
+		return func(ctx context.Context) error { return s.healed(s.labDo(ctx, "start", "api", s.o.site)) }, nil
 	case "slow volume":
 		volume := fmt.Sprintf("%s/%s/data-%s", s.o.site, namespace, m.pod)
 		if err := s.labDo(ctx, "slow", volume, "30iops"); err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) error { return s.labDo(ctx, "heal", "slow", volume, "30iops") }, nil
+		return func(ctx context.Context) error { return s.healed(s.labDo(ctx, "heal", "slow", volume, "30iops")) }, nil
 	case "pod deleted":
 		return nil, s.site.Client.CoreV1().Pods(namespace).Delete(ctx, m.pod, metav1.DeleteOptions{})
 	case "pod force-deleted":
@@ -137,6 +137,14 @@ func (s *soak) labDo(ctx context.Context, words ...string) error {
 		return fmt.Errorf("lab %s: %w: %s", strings.Join(words, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
+}
+
+// healed takes a fault that is not there any more for healed: two faults may have been the same one.
+func (s *soak) healed(err error) error {
+	if err != nil && (strings.Contains(err.Error(), "is not in force") || strings.Contains(err.Error(), "there is nothing to")) {
+		return nil
+	}
+	return err
 }
 
 // order asks a keeper that is ready for something; what is refused is no failure of the soak: an order may come at a bad time.

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pgspan/pgspan/test/cluster"
 )
@@ -70,6 +72,17 @@ func (s *soak) become(ctx context.Context, mode string) error {
 	if err := s.helm(ctx); err != nil {
 		return err
 	}
+	// Kubelet brings a changed ConfigMap within a minute or more, or when its pod changes.
+	pods, err := s.pods(ctx)
+	if err != nil {
+		return err
+	}
+	patch := []byte(fmt.Sprintf(`{"metadata":{"annotations":{"soak/nudge":"%d"}}}`, time.Now().UnixNano()))
+	for _, p := range pods {
+		if _, err := s.site.Client.CoreV1().Pods(namespace).Patch(ctx, p.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			return fmt.Errorf("nudge %s: %w", p.Name, err)
+		}
+	}
 	return cluster.Wait(ctx, "the server waits as mode "+mode+" says", func(ctx context.Context) (bool, string, error) {
 		m, err := s.meet(ctx, "leader")
 		if err != nil {
@@ -93,6 +106,39 @@ func (s *soak) remove(ctx context.Context) error {
 		list, err := s.site.Client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + namespace})
 		return err == nil && len(list.Items) == 0, "still there", err
 	})
+}
+
+// evidence keeps what is needed to understand a failure: every container's log, the events and the record, in dist/soak/<name>.
+func (s *soak) evidence(ctx context.Context, name string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	dir := filepath.Join(s.o.root, "dist", "soak", name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		s.say("  no evidence kept: %v", err)
+		return
+	}
+	keep := func(file string, words ...string) {
+		words = append([]string{"--kubeconfig", s.o.kubeconfig, "--context", s.site.Name, "--namespace", namespace, "--request-timeout", "5s"}, words...)
+		out, err := exec.CommandContext(ctx, "kubectl", words...).CombinedOutput()
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, file), out, 0o644)
+		}
+		if err != nil {
+			s.say("  not kept: %s: %v", file, err)
+		}
+	}
+	keep("objects.yaml", "get", "lease,pods,endpointslices", "-o", "yaml")
+	keep("events.txt", "get", "events", "--sort-by=.lastTimestamp")
+	pods, err := s.pods(ctx)
+	if err != nil {
+		s.say("  no logs kept: %v", err)
+	}
+	for _, p := range pods {
+		for _, c := range []string{"keeper", "seed", "postgres"} {
+			keep(p.Name+"-"+c+".log", "logs", p.Name, "-c", c)
+		}
+	}
+	s.say("  evidence is in %s", dir)
 }
 
 // sums is of all rows that clients made.

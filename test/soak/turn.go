@@ -105,6 +105,7 @@ func (s *soak) turn(ctx context.Context, n int, t turn, sum *summary) error {
 		for _, e := range events {
 			fmt.Fprintf(&b, "\n  %7.2f s  %s", e.At, e.Fault)
 		}
+		s.evidence(context.WithoutCancel(ctx), fmt.Sprintf("seed-%d-turn-%d", s.o.seed, n))
 		return fmt.Errorf("seed %d, turn %d (%s, began %s UTC): %w\nfaults of the turn:%s", s.o.seed, n, t.mode, began.UTC().Format("15:04:05.000"), err, b.String())
 	}
 	for _, f := range t.faults {
@@ -166,13 +167,22 @@ func (s *soak) happen(ctx context.Context, f fault, told func(string)) error {
 		}
 	}
 	_ = pause(ctx, time.Until(end)) // interrupted: undone at once
-	var problems []error
-	for _, undo := range []func(context.Context) error{first, second} {
-		if undo != nil {
-			problems = append(problems, undo(c))
+	undo := []func(context.Context) error{first, second}
+	return cluster.Wait(c, "the faults are undone", func(ctx context.Context) (bool, string, error) {
+		// One may be in the way of the other: no word reaches a keeper while the API is down.
+		var problems []error
+		for i, f := range undo {
+			if f == nil {
+				continue
+			}
+			if err := f(ctx); err != nil {
+				problems = append(problems, err)
+				continue
+			}
+			undo[i] = nil
 		}
-	}
-	return errors.Join(problems...)
+		return len(problems) == 0, "", errors.Join(problems...)
+	})
 }
 
 // judge compares what was acknowledged with what is there.
@@ -235,14 +245,14 @@ func (s *soak) judge(ctx context.Context, l *load, f *figures, mode string) erro
 	case lost > 0:
 		s.say("  %d acknowledged rows are lost, about %d bytes, as asynchronous mode allows", lost, lost*rowBytes)
 	}
-	if mode != modeAsync || f.Lost == 0 {
-		// What asynchronous mode loses is a register that went back: there is nothing to check then.
-		verdict, err := l.h.check(time.Minute)
-		f.Operations += len(l.h.ops)
-		f.Histories = append(f.Histories, verdict)
-		if err != nil {
-			problems = append(problems, err)
-		}
+	verdict, err := l.h.check(time.Minute)
+	f.Operations += len(l.h.ops)
+	f.Histories = append(f.Histories, verdict)
+	switch {
+	case err != nil && mode == modeAsync:
+		s.say("  as asynchronous mode allows: %v", err) // a lost write is a register that goes back
+	case err != nil:
+		problems = append(problems, err)
 	}
 	s.say("  %s", o)
 	return errors.Join(problems...)
