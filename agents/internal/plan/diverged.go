@@ -135,8 +135,8 @@ func settling(f Facts, fork Fork) Settle {
 	switch {
 	case d.BackupLabel || c.BackupStart != 0 || c.State == pgdata.StateReplaying:
 		return SettleReplay
-	case c.State == pgdata.StateStandbyDown && max(c.MinRecovery, c.Checkpoint) <= fork.At:
-		return SettleReplay
+	case c.State == pgdata.StateStandbyDown && (max(c.MinRecovery, c.Checkpoint) <= fork.At || !fork.Exact && !f.Settled):
+		return SettleReplay // what it has received and not replayed would be given up uncounted
 	case c.Clean():
 		return SettleNone
 	default:

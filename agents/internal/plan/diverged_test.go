@@ -105,13 +105,19 @@ func TestSettle(t *testing.T) {
 		change func(*Facts)
 		want   Settle
 	}{
-		"crashed_primary":                     {func(*Facts) {}, SettleCrash},
-		"crashed_while_shutting_down":         {func(f *Facts) { f.Data.Control.State = "shutting down" }, SettleCrash},
-		"crashed_primary_told_to_be_standby":  {func(f *Facts) { f.Data.StandbySignal = true }, SettleCrash},
-		"primary_shut_down":                   {func(f *Facts) { f.Data.Control.State = "shut down" }, SettleNone},
-		"killed_standby":                      {func(f *Facts) { f.Data.Control.State = pgdata.StateReplaying }, SettleReplay},
-		"standby_shut_down_past_the_fork":     {func(f *Facts) { f.Data.Control.State, f.Data.Control.MinRecovery = pgdata.StateStandbyDown, 0x3100 }, SettleNone},
-		"standby_shut_down_with_WAL_left":     {func(f *Facts) { f.Data.Control.State, f.Data.Control.MinRecovery = pgdata.StateStandbyDown, 0x3000 }, SettleReplay},
+		"crashed_primary":                    {func(*Facts) {}, SettleCrash},
+		"crashed_while_shutting_down":        {func(f *Facts) { f.Data.Control.State = "shutting down" }, SettleCrash},
+		"crashed_primary_told_to_be_standby": {func(f *Facts) { f.Data.StandbySignal = true }, SettleCrash},
+		"primary_shut_down":                  {func(f *Facts) { f.Data.Control.State = "shut down" }, SettleNone},
+		"killed_standby":                     {func(f *Facts) { f.Data.Control.State = pgdata.StateReplaying }, SettleReplay},
+		"standby_shut_down_past_the_fork":    {func(f *Facts) { f.Data.Control.State, f.Data.Control.MinRecovery = pgdata.StateStandbyDown, 0x3100 }, SettleNone},
+		"standby_shut_down_with_WAL_left":    {func(f *Facts) { f.Data.Control.State, f.Data.Control.MinRecovery = pgdata.StateStandbyDown, 0x3000 }, SettleReplay},
+		"standby_shut_down_and_its_end_is_not_known": {func(f *Facts) {
+			f.Data.Control.State, f.Data.Control.MinRecovery, f.WAL.Exact = pgdata.StateStandbyDown, 0x3100, false
+		}, SettleReplay},
+		"standby_that_has_just_been_replayed_to_its_end": {func(f *Facts) {
+			f.Data.Control.State, f.Data.Control.MinRecovery, f.WAL.Exact, f.Settled = pgdata.StateStandbyDown, 0x3100, false, true
+		}, SettleNone},
 		"base_backup_that_was_never_started":  {func(f *Facts) { f.Data.BackupLabel = true }, SettleReplay},
 		"base_backup_that_was_half_recovered": {func(f *Facts) { f.Data.Control.BackupStart = 1 }, SettleReplay},
 	} {

@@ -59,6 +59,8 @@ type Facts struct {
 	// not be found out.
 	WAL        *pgdata.WAL
 	WALProblem string
+	// Settled: all of the WAL has been replayed, and the server shut down cleanly, by this very program under this lock. Its control file tells the end.
+	Settled bool
 	// ModeProblem says why the mode of the data directory could not be repaired; empty when it is right.
 	ModeProblem string
 	// Note is what the volume says of itself; Noted is false when it says nothing.

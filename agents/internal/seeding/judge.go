@@ -96,7 +96,7 @@ func (s *seeder) look(ctx context.Context) (plan.Facts, derive.Result, error) {
 	if err := s.findWAL(ctx, &f); err != nil {
 		return f, derive.Result{}, err
 	}
-	f.Now = boottime.Now()
+	f.Now, f.Settled = boottime.Now(), s.settled
 	in := derive.Input{Settings: f.Settings, Tools: f.Tools, Control: f.Data.Control, Grant: f.Grant}
 	if f.Grant != nil {
 		in.Writable, _ = plan.Writable(*f.Grant, f.Me, f.Now, f.Note, f.Data)
