@@ -40,8 +40,10 @@ type Loop struct {
 	now     func() boottime.Instant
 	changed func(View)
 
-	// missed counts requests in a row without an answer. unsure: a write may or may not have been applied. pace: when to look next. All are Run's own.
+	// missed counts requests in a row without an answer. late: the last write was not answered within the first patience; a read, which is quicker,
+	// says nothing about that. unsure: a write may or may not have been applied. pace: when to look next. All are Run's own.
 	missed int
+	late   bool
 	unsure bool
 	pace   pace
 	// highest is the newest epoch that this process has known of the database systemID.
@@ -149,12 +151,14 @@ func (l *Loop) turn(ctx context.Context) time.Duration {
 
 // patience is what one request may take. The first one is given a second: its connection may lead to a server that is gone, and the next one
 // dials anew. After that the store is rather slow than gone, and hurrying would make each write one whose answer comes too late.
-func (l *Loop) patience() time.Duration {
-	if l.missed == 0 {
+func (l *Loop) patience(slow bool) time.Duration {
+	if !slow {
 		return firstPatience
 	}
 	return min(2*firstPatience, max(l.timing.FenceAfter/3, firstPatience))
 }
+
+func (l *Loop) writePatience() time.Duration { return l.patience(l.missed > 0 || l.late) }
 
 // asked notes whether the store has answered.
 func (l *Loop) asked(err error) {
@@ -166,7 +170,7 @@ func (l *Loop) asked(err error) {
 }
 
 func (l *Loop) get(ctx context.Context) (record.Record, string, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.patience())
+	ctx, cancel := context.WithTimeout(ctx, l.patience(l.missed > 0))
 	defer cancel()
 	r, version, err := l.store.Get(ctx)
 	l.asked(err)
@@ -176,10 +180,11 @@ func (l *Loop) get(ctx context.Context) (record.Record, string, error) {
 // write stores r at version, or as the first record if version is empty. Unless the store says yes or no, it is not known whether it did, and
 // the next turn looks before it writes.
 func (l *Loop) write(ctx context.Context, version string, r record.Record) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.patience())
+	ctx, cancel := context.WithTimeout(ctx, l.writePatience())
 	defer cancel()
 	var made string
 	var err error
+	began := l.now()
 	if version == "" {
 		made, err = l.store.Create(ctx, r)
 	} else {
@@ -187,6 +192,7 @@ func (l *Loop) write(ctx context.Context, version string, r record.Record) (stri
 	}
 	l.asked(err)
 	l.unsure = l.missed > 0
+	l.late = l.unsure || l.now().Sub(began) > firstPatience
 	return made, err
 }
 

@@ -221,19 +221,35 @@ func TestDamagedStoreIsRepairedByCompareAndSetOnly(t *testing.T) {
 // A store that takes longer than the first patience answers every write too late. It must not cost the right to write for ever.
 func TestSlowStoreIsGivenMoreTime(t *testing.T) {
 	r := leading(t)
-	if got := r.patience(); got != time.Second {
-		t.Errorf("first request: got %v, want 1s", got)
+	expect := func(what string, more bool) {
+		t.Helper()
+		if got := r.writePatience(); (got > time.Second) != more || got > 2*time.Second {
+			t.Errorf("%s: the next write is given %v", what, got)
+		}
 	}
+	expect("first request", false)
 	r.store.deaf = true
 	r.turn(t.Context())
-	if got := r.patience(); got <= time.Second || got > 2*time.Second {
-		t.Errorf("after a silence: got %v, want more than 1s and at most 2s", got)
-	}
+	expect("after a silence", true)
 	r.store.deaf = false
 	r.turn(t.Context())
-	if got := r.patience(); got != time.Second {
-		t.Errorf("after an answer: got %v, want 1s", got)
+	expect("after an answer", false)
+
+	// Writes take 1.5 s and reads are quick: a read must not make the next write one that is given up again.
+	r.store.loseRequest = 1
+	r.turn(t.Context())
+	if err := r.look(t.Context()); err != nil {
+		t.Fatal(err)
 	}
+	expect("after a write that was not answered and a read that was", true)
+	r.store.slow = 1500 * time.Millisecond
+	if err := r.renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect("after a write that took long", true)
+	r.store.slow = 0
+	r.turn(t.Context())
+	expect("after a write that did not", false)
 }
 
 // A conflict is a clear answer: no time is lost before the next renewal.
