@@ -100,6 +100,8 @@ type Local struct {
 	// State is what seed or guard reported; nil: nothing yet. Stale: its writer has not been heard for some time.
 	State *grant.State
 	Stale bool
+	// RefusedFor is how long State has said that no server is started.
+	RefusedFor time.Duration
 	// Previous is the grant that an earlier process of this incarnation, or this one, has written; nil: none.
 	Previous *grant.Grant
 	// PreviousInForce: Previous is a primary's and has not run out.

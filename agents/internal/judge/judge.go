@@ -28,6 +28,11 @@ const (
 func Judge(f Facts) Verdict {
 	v := fenced(f, decide(f))
 	v.Version = f.Store.Version
+	// What seed or guard refuses, a person or another grant resolves. A moment's patience: the refusal may be of the grant before.
+	if s := f.Local.State; s != nil && s.Phase == grant.Refused && f.Local.RefusedFor >= settled && v.Do == Nothing && !v.Person {
+		v.Person = true
+		v.Reason += "; no server is started here: " + s.Reason
+	}
 	if !v.Keep {
 		v.Grant.Unfenced = f.Store.Unfenced
 	}

@@ -149,3 +149,20 @@ func TestNoCombinationGrantsWithoutARecordInForce(t *testing.T) {
 		t.Fatalf("only %d combinations were judged", n)
 	}
 }
+
+// A refusal stood in the state file and in one container's log only.
+func TestRefusedStartIsSomethingForAPerson(t *testing.T) {
+	refuses := func(d time.Duration) func(*Facts) {
+		return func(f *Facts) {
+			f.Local.State.Phase, f.Local.State.Reason, f.Local.RefusedFor = grant.Refused, "diverged by 900 bytes: set failover.maxAutoDiscard", d
+		}
+	}
+	check(t, map[string]row{
+		"follower":                            {held(other), refuses(settled), want{role: grant.Replica, person: true, says: "leads in epoch 1.3; no server is started here: diverged by 900 bytes"}},
+		"leader":                              {held(me), refuses(settled), want{role: grant.Primary, person: true, says: "set failover.maxAutoDiscard"}},
+		"may_be_of_the_grant_before":          {held(other), refuses(settled - 1), want{role: grant.Replica, says: "leads"}},
+		"was_refused_and_is_not_any_more":     {held(other), all(refuses(settled), func(f *Facts) { f.Local.State.Phase = grant.Waiting }), want{role: grant.Replica, says: "leads"}},
+		"a_person_is_told_something_else":     {held(other), all(refuses(settled), func(f *Facts) { f.Local.State.Volume.SystemID = "1" }), want{role: grant.Wait, person: true, says: "another database"}},
+		"the_record_is_free_and_it_can_claim": {fresh(), refuses(settled), want{role: grant.Wait, do: Create, epoch: at(1), line: 1}},
+	})
+}

@@ -134,3 +134,20 @@ func TestAnotherServerWithTheSameProcessIDIsNotCovered(t *testing.T) {
 		t.Error("a server that was down in between is published before what it began with is safe")
 	}
 }
+
+func TestRefusalIsTimedWithoutInterruption(t *testing.T) {
+	k := &Keeper{o: Options{Control: t.TempDir(), PodUID: "pod"}, log: slog.New(slog.DiscardHandler), observeWake: newWake(), publishWake: newWake(), handWake: newWake()}
+	for _, c := range []struct {
+		phase grant.Phase
+		set   bool
+	}{{grant.Waiting, false}, {grant.Refused, true}, {grant.Refused, true}, {grant.Starting, false}} {
+		if err := grant.WriteState(k.o.Control, grant.State{Format: grant.Format, Pod: "pod", Phase: c.phase}); err != nil {
+			t.Fatal(err)
+		}
+		before := k.look().refusedSince
+		k.readState()
+		if got := k.look().refusedSince; (got != 0) != c.set || before != 0 && c.set && got != before {
+			t.Errorf("%s: got %v after %v", c.phase, got, before)
+		}
+	}
+}

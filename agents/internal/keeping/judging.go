@@ -130,6 +130,7 @@ func (k *Keeper) facts() judge.Facts {
 	}
 	if n.state != nil {
 		f.Local.State, f.Local.Stale = n.state, now.Sub(n.state.Beat) > stateAge
+		f.Local.RefusedFor = since(n.refusedSince, now)
 		if n.standbySince != 0 {
 			f.Local.StandbyFor = now.Sub(n.standbySince)
 		}
@@ -186,6 +187,12 @@ func (k *Keeper) readState() {
 			n.standbySince = 0
 		case n.standbySince == 0 || n.state == nil || n.state.LastPID != s.LastPID:
 			n.standbySince = boottime.Now()
+		}
+		switch {
+		case s.Phase != grant.Refused:
+			n.refusedSince = 0
+		case n.refusedSince == 0:
+			n.refusedSince = boottime.Now()
 		}
 		if s.Server == grant.Down {
 			n.covered = life{} // the next server may get the same process id, and what it begins with is another matter (SAFETY D14)

@@ -27,6 +27,7 @@ type known struct {
 	others judge.Others
 
 	state        *grant.State
+	refusedSince boottime.Instant // when the state was first seen to refuse a start, without interruption; 0: it does not
 	standbySince boottime.Instant // when the server was first seen as a standby in its present run; 0: it is none
 
 	status   *pg.Status
