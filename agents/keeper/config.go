@@ -30,7 +30,6 @@ type config struct {
 	Namespace     string        `envconfig:"PGSPAN_NAMESPACE"`
 	Node          string        `envconfig:"PGSPAN_NODE"`
 	BornAs        string        `envconfig:"PGSPAN_BORN_AS"`
-	Adopt         string        `envconfig:"PGSPAN_ADOPT"`
 	LeaseDuration time.Duration `envconfig:"PGSPAN_LEASE_DURATION" default:"8s"`
 	FenceAfter    time.Duration `envconfig:"PGSPAN_FENCE_AFTER" default:"5s"`
 	StopTime      time.Duration `envconfig:"PGSPAN_STOP_TIME" default:"1s"`
@@ -143,7 +142,7 @@ func (c config) options(version string, log *slog.Logger) (keeping.Options, erro
 	return keeping.Options{
 		Certificates: certificates,
 		Version:      version, Pod: c.PodName, PodUID: c.PodUID, PodIP: c.PodIP, Node: c.Node, Namespace: c.Namespace,
-		BornPrimary: c.BornAs == "primary", Adopt: c.Adopt, SlotTTL: c.SlotTTL,
+		BornPrimary: c.BornAs == "primary", SlotTTL: c.SlotTTL,
 		Timing: lease.Timing{Duration: c.LeaseDuration, FenceAfter: c.FenceAfter, Renew: c.RenewEvery},
 		Probe:  c.Probe, ProbeEvery: c.ProbeEvery,
 		PeersListen: c.PeersListen, Control: c.Control, Socket: c.Socket, Settings: c.Settings, TLS: c.TLS, Users: c.Users,

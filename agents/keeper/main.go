@@ -12,8 +12,6 @@
 //	PGSPAN_NAMESPACE       the release's namespace (required)
 //	PGSPAN_NODE            the node's name, for topology-aware routing
 //	PGSPAN_BORN_AS         primary or replica: what an empty volume becomes (required)
-//	PGSPAN_ADOPT           <pod>@<epoch>: whose data becomes the database when there is data and no lease, unless there has been a newer
-//	                       epoch; keeper's log gives the words
 //	PGSPAN_LEASE_DURATION  how long others wait before they take over (8s)
 //	PGSPAN_FENCE_AFTER     how long the right to write lasts without a renewal (5s)
 //	PGSPAN_STOP_TIME       longest measured time to stop the server by force (1s);

@@ -111,7 +111,6 @@ type member struct {
 	volume string // inside path
 	ip     string
 	port   int
-	adopt  string
 
 	dir    string // of the present pod
 	uid    string
@@ -221,7 +220,7 @@ func (m *member) startKeeper() {
 		listen = m.ip + ":8009"
 	}
 	env := append(m.env(), "PGSPAN_LISTEN="+m.listen, "PGSPAN_PEERS_LISTEN="+listen, "PGSPAN_CREDENTIALS="+m.at("token"), "KUBERNETES_SERVICE_HOST="+u.Hostname(), "KUBERNETES_SERVICE_PORT="+u.Port(),
-		"PGSPAN_LEASE_DURATION=10s", "PGSPAN_STOP_TIME=2s", "PGSPAN_ADOPT="+m.adopt, "GOMEMLIMIT=64MiB")
+		"PGSPAN_LEASE_DURATION=10s", "PGSPAN_STOP_TIME=2s", "GOMEMLIMIT=64MiB")
 	m.keeper = m.run("./agents/keeper", env)
 }
 

@@ -152,10 +152,8 @@ func TestSite(t *testing.T) {
 		if !strings.HasPrefix(adopt, primary.pod+"@1.") || s.record() != "" {
 			t.Errorf("got %q, record %q", told, s.record())
 		}
-		primary.keeper.Kill()
-		primary.adopt = adopt
-		primary.startKeeper()
-		primary.resume()
+		settings := primary.at("settings/settings.yaml") // as it is taken up in a running pod
+		primary.root.WriteFile(t, settings, append(primary.root.ReadFile(t, settings), "bootstrap: {adopt: "+adopt+"}\n"...), 0o600)
 		primary.waitStatus("/primary", 200)
 		// It leaps over what a lost leader may have used.
 		if timeline() != "00000068" || !strings.Contains(s.record(), `"local":100},"reign":`) {

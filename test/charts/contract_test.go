@@ -11,7 +11,7 @@ import (
 // and nobody reads would be a promise that nothing keeps.
 func TestEveryVariableIsListedByItsProgram(t *testing.T) {
 	programs := map[string]string{"keeper": "keeper", "seed": "seed", "postgres": "guard", "pgpool": "pooler"}
-	values := "bootstrap: {adopt: demo-primary-0@1.3}\nreplication: {cloneMaxRate: 50M}\ndatabase: {resources: {limits: {memory: 2Gi}}}"
+	values := "replication: {cloneMaxRate: 50M}\ndatabase: {resources: {limits: {memory: 2Gi}}}"
 	checked := 0
 	for _, p := range pods(objects(t, release{values: values}.mustRender(t))) {
 		for _, c := range containers(p) {

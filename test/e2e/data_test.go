@@ -139,8 +139,7 @@ func dataWithoutLease(t *testing.T, ctx context.Context) {
 	if adopt == "" {
 		t.Fatalf("keeper's log does not say in which words %s is adopted:\n%s", pg15.pod("primary-0"), log)
 	}
-	pg15.install(t, ctx, map[string]string{"bootstrap.adopt": adopt})
-	pg15.deletePods(t, ctx, pg15.databaseSelector()) // OnDelete: the value reaches the pods with their next life
+	pg15.install(t, ctx, map[string]string{"bootstrap.adopt": adopt}) // reaches the pods as they run
 	pg15.ready(t, ctx, 2)
 	pg15.eventually(t, ctx, pg15.pod("primary-0"), "select pg_is_in_recovery()", "f")
 	for _, pod := range []string{pg15.pod("primary-0"), pg15.pod("replica-0")} {

@@ -37,7 +37,7 @@ func withoutRecord(f Facts) Verdict {
 
 func dataSentence(f Facts, v grant.Volume) string {
 	return fmt.Sprintf("this volume holds a database (system id %s, timeline %d, epoch %s) and there is no lease %s that says who leads: "+
-		"if no other copy is newer, set the value bootstrap.adopt to %s and then delete that pod; otherwise %s",
+		"set the value bootstrap.adopt to %s if no other copy is newer; otherwise %s",
 		v.SystemID, v.Timeline, v.HighestEpoch, f.Lease, offer(f.Pod, f.newest(v.SystemID)), choice(f))
 }
 

@@ -139,5 +139,5 @@ func choice(f Facts) string {
 		}
 	}
 	slices.Sort(out)
-	return "set the value bootstrap.adopt to the one whose data is to live on, in these words, and then delete that pod: " + strings.Join(out, ", ")
+	return "set the value bootstrap.adopt to the one whose data is to live on, in these words: " + strings.Join(out, ", ")
 }

@@ -156,7 +156,7 @@ func TestWithoutARecord(t *testing.T) {
 			want{role: grant.Wait, person: true, says: "bootstrap.adopt"}},
 		"unmarked_claim_with_data_stops_initdb": {fresh(), func(f *Facts) { f.Others.WithData = []string{"a-replica-0"} },
 			want{role: grant.Wait, person: true, says: "a-replica-0"}},
-		"data_without_a_lease_is_told": {base(), nil, want{role: grant.Wait, person: true, says: "set the value bootstrap.adopt to a-primary-0@1.3 and"}},
+		"data_without_a_lease_is_told": {base(), nil, want{role: grant.Wait, person: true, says: "set the value bootstrap.adopt to a-primary-0@1.3 if"}},
 		"removed_under_a_leader":       {base(), func(f *Facts) { f.Store.InForce = true }, want{says: "written again"}},
 		"broken_record_is_no_end":      {base(), func(f *Facts) { f.Store.Known = Broken }, want{role: grant.Wait, person: true, says: "cannot be understood"}},
 		"broken_record_under_a_leader": {base(), func(f *Facts) { f.Store.Known, f.Store.InForce = Broken, true },

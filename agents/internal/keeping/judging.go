@@ -95,7 +95,7 @@ func (k *Keeper) say(v judge.Verdict) {
 func (k *Keeper) facts() judge.Facts {
 	n, v, now := k.look(), k.view(), boottime.Now()
 	f := judge.Facts{
-		Me: k.me(), Pod: k.o.Pod, Host: k.host(k.o.Pod), IP: k.o.PodIP, Port: k.settings.Port, BornPrimary: k.o.BornPrimary, Adopt: k.o.Adopt,
+		Me: k.me(), Pod: k.o.Pod, Host: k.host(k.o.Pod), IP: k.o.PodIP, Port: k.settings.Port, BornPrimary: k.o.BornPrimary, Adopt: n.adopt,
 		Lease: k.settings.Release, Namespace: k.o.Namespace, Draining: k.draining.Load(), Others: n.others,
 	}
 	answered := v.Answered

@@ -35,7 +35,6 @@ type Options struct {
 	Namespace string
 	// BornPrimary: an empty volume of this pod may become the first primary.
 	BornPrimary bool
-	Adopt       string
 	Timing      lease.Timing
 	SlotTTL     time.Duration
 
@@ -111,7 +110,7 @@ func New(o Options) (*Keeper, error) {
 	}
 	k.peers = peers.NewClient(peers.ClientOptions{TLSDir: o.TLS, Log: o.Log})
 	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Promise: k.promise, Nudge: k.Nudged, Order: k.Order, Status: k.SiteStatus, Log: o.Log})
-	k.known.mode = s.Synchronous
+	k.known.mode, k.known.adopt = s.Synchronous, s.Bootstrap.Adopt
 	me := grant.Incarnation{Pod: o.PodUID, Boot: boot}
 	state, err := grant.ReadState(o.Control)
 	if err != nil && !errors.Is(err, grant.ErrNone) {

@@ -73,6 +73,7 @@ type known struct {
 
 	mute mute // of an upstream that sends nothing
 
+	adopt   string               // a person's word, as the settings say now
 	mode    settings.Synchronous // as the settings say now
 	modeAt  int64
 	waiting waiting

@@ -127,7 +127,7 @@ func (k *Keeper) syncEvery() time.Duration {
 	}
 }
 
-// readMode takes the mode from the settings as they are now. Settings that cannot be read change nothing.
+// readMode takes what is live from the settings as they are now: the mode, and a person's word about lost records. Settings that cannot be read change nothing.
 func (k *Keeper) readMode() {
 	at := changedAt(k.o.Settings)
 	if k.look().modeAt == at {
@@ -138,7 +138,7 @@ func (k *Keeper) readMode() {
 		k.log.Warn("settings not readable", "error", err)
 		return
 	}
-	k.change(func(n *known) { n.mode, n.modeAt = s.Synchronous, at })
+	k.change(func(n *known) { n.mode, n.adopt, n.modeAt = s.Synchronous, s.Bootstrap.Adopt, at })
 	k.judgeWake.up()
 }
 

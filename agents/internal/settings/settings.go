@@ -39,6 +39,14 @@ type Settings struct {
 	Failover Failover `json:"failover"`
 	// Synchronous says whether commits wait for other members.
 	Synchronous Synchronous `json:"synchronous,omitzero"`
+	// Bootstrap is a person's word for when there is data and no record.
+	Bootstrap Bootstrap `json:"bootstrap,omitzero"`
+}
+
+// Bootstrap says whose data becomes the database when the record of who leads is lost.
+type Bootstrap struct {
+	// Adopt is <pod>@<epoch>; empty: nobody has said.
+	Adopt string `json:"adopt,omitempty"`
 }
 
 // PostgreSQL holds the server's settings below the user's key of the same name.

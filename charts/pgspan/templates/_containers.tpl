@@ -40,9 +40,6 @@
     - {name: PGSPAN_TLS_CA, value: {{ include "pgspan.fullname" $c }}-ca}
     - {name: PGSPAN_TLS_LEAF_LIFE, value: {{ mul $c.Values.tls.generated.days 24 }}h}
     {{- end }}
-    {{- with $c.Values.bootstrap.adopt }}
-    - {name: PGSPAN_ADOPT, value: {{ . | quote }}}
-    {{- end }}
     {{- with dig "limits" "memory" "" $c.Values.agents.keeper.resources }}
     - {name: GOMEMLIMIT, value: {{ div (mul (include "pgspan.bytes" .) 2) 3 | quote }}} # two thirds: collect harder before being killed
     {{- end }}

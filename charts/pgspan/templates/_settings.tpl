@@ -50,5 +50,6 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
 {{- range $key, $value := dict "site" .Values.site "databases" .Values.databases "users" $users "superuserTCP" .Values.superuser.tcp -}}
 {{- if $value -}}{{- $_ := set $settings $key $value -}}{{- end -}}
 {{- end -}}
+{{- with .Values.bootstrap.adopt -}}{{- $_ := set $settings "bootstrap" (dict "adopt" .) -}}{{- end -}}
 {{- toYaml $settings -}}
 {{- end -}}
