@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -143,8 +144,13 @@ func (p *place) whole(ctx context.Context) (standing, error) {
 	return st, err
 }
 
+// askLimit bounds one question: a pod on a node that is gone does not answer, and says nothing.
+const askLimit = 10 * time.Second
+
 // sql asks a member's server as the superuser, over its socket.
 func (p *place) sql(ctx context.Context, pod, query string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
 	out, err := p.s.Exec(ctx, p.namespace, pod, p.container, append(slices.Clone(p.psql), query)...)
 	return strings.TrimSpace(out), err
 }
