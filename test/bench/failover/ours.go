@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,9 +49,9 @@ func (p *pgspan) uninstall(ctx context.Context) error { return p.gone(ctx) }
 // configure switches synchronous mode. The pods see new settings when Kubernetes brings them the ConfigMap, within about a minute; the server's
 // list says when it is so.
 func (p *pgspan) configure(ctx context.Context, _, mode string) error {
-	value, want := "off", ""
+	value := "off"
 	if mode == modeSync {
-		value, want = "any", "ANY 1 ("
+		value = "any"
 	}
 	in := func(ctx context.Context) (bool, string, error) {
 		st, err := p.look(ctx)
@@ -61,9 +62,8 @@ func (p *pgspan) configure(ctx context.Context, _, mode string) error {
 		if !ok {
 			return false, "nobody leads", nil
 		}
-		got, err := p.sql(ctx, lead.name, "show synchronous_standby_names")
-		nobody := len(got) > 7 && got[len(got)-7:] == "nobody)"
-		return (want == "" && got == "" || want != "" && len(got) > len(want) && got[:len(want)] == want) && !nobody, got, err
+		list, err := p.sql(ctx, lead.name, "show synchronous_standby_names")
+		return err == nil && waitsAs(mode, list), list, err
 	}
 	if now, _, err := in(ctx); err == nil && now {
 		return nil
@@ -72,6 +72,14 @@ func (p *pgspan) configure(ctx context.Context, _, mode string) error {
 		return err
 	}
 	return cluster.Wait(ctx, "the server waits as mode "+mode+" says", in)
+}
+
+// waitsAs reports whether a server's list is that of a mode. One that nobody can meet belongs to a change that is under way.
+func waitsAs(mode, list string) bool {
+	if mode == modeSync {
+		return strings.HasPrefix(list, "ANY 1 (") && !strings.Contains(list, "pgspan_nobody")
+	}
+	return list == ""
 }
 
 // handOver gives the order to a keeper that will not go away by it.

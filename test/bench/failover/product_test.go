@@ -67,6 +67,24 @@ func TestConfigurationOfPatroniIsComparedAsItTellsIt(t *testing.T) {
 	}
 }
 
+func TestModeIsWhatTheServerWaitsFor(t *testing.T) {
+	for name, c := range map[string]struct {
+		mode, list string
+		want       bool
+	}{
+		"waits_for_nobody":           {modeAsync, "", true},
+		"still_waits":                {modeAsync, "ANY 1 (pgspan_a, pgspan_b)", false},
+		"waits_for_any":              {modeSync, "ANY 1 (pgspan_a, pgspan_b)", true},
+		"list_that_nobody_meets":     {modeSync, "ANY 1 (pgspan_nobody)", false},
+		"does_not_wait_yet":          {modeSync, "", false},
+		"nobody_in_asynchronous_too": {modeAsync, "ANY 1 (pgspan_nobody)", false},
+	} {
+		if got := waitsAs(c.mode, c.list); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func TestEpochOfTheRecord(t *testing.T) {
 	if n, err := epochOf(`{"format":1,"epoch":{"site":1,"local":7},"reign":"x"}`); err != nil || n != 7 {
 		t.Errorf("got %d, %v", n, err)
