@@ -43,6 +43,15 @@ type Writer struct {
 	warned   bool
 }
 
+// readOnly is what a standby answers to a write.
+const readOnly = "25006"
+
+// ReadOnly reports whether an attempt met a server that only reads.
+func (a Attempt) ReadOnly() bool {
+	var answer *pgconn.PgError
+	return errors.As(a.Err, &answer) && answer.Code == readOnly
+}
+
 // Prepare makes the table anew.
 func (w *Writer) Prepare(ctx context.Context) error {
 	conn, err := w.Connect(ctx)
@@ -105,7 +114,8 @@ func (w *Writer) Run(ctx context.Context) {
 		}
 		w.keep(a)
 		var answer *pgconn.PgError
-		if a.Err != nil && (!errors.As(a.Err, &answer) || conn.IsClosed()) {
+		// A server that only reads is another one than was asked for, as with target_session_attrs=read-write.
+		if a.Err != nil && (!errors.As(a.Err, &answer) || conn.IsClosed() || a.ReadOnly()) {
 			conn.Close(context.WithoutCancel(ctx))
 			conn = nil
 			if w.Once {

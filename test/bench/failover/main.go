@@ -24,6 +24,9 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
 	"github.com/pgspan/pgspan/test/bench/results"
 	"github.com/pgspan/pgspan/test/cluster"
 )
@@ -45,12 +48,7 @@ func main() {
 	flag.Uint64Var(&b.want.seed, "seed", 1, "of the order of arms and the phases of faults")
 	flag.Parse()
 	b.want.cases, b.want.arms = strings.Split(cases, ","), strings.Split(arms, ",")
-	if strings.Contains(modes, modeSync) {
-		b.want.syncTrials = b.want.trials
-	}
-	if !strings.Contains(modes, modeAsync) {
-		b.want.trials = 0
-	}
+	b.want.modes(strings.Split(modes, ","))
 	if err := b.start(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-failover:", err)
 		os.Exit(1)
@@ -117,6 +115,10 @@ func (b *bench) measure(ctx context.Context, run *results.Run) (err error) {
 		return fmt.Errorf("build held: %w", err)
 	}
 	if b.lab, err = filepath.Abs(b.lab); err != nil {
+		return err
+	}
+	b.s.Config.WarningHandler = rest.NoWarnings{} // Endpoints are deprecated, and what Patroni uses
+	if b.s.Client, err = kubernetes.NewForConfig(b.s.Config); err != nil {
 		return err
 	}
 	ours := newPgspan(b.s, b.kubeconfig, b.root, b.tag)

@@ -50,7 +50,7 @@ func (o observed) figures() map[string]float64 {
 	}
 	all := map[string]float64{
 		"gap_s": results.Round(gap.Seconds()), "overlap_s": results.Round(overlap.Seconds()), "failed": failed, "changed": changed,
-		"acked": float64(out.Acked), "held_acked": float64(heldAcked), "zombie_acks": float64(zombies),
+		"misled": float64(misled(o.log, o.begin)), "acked": float64(out.Acked), "held_acked": float64(heldAcked), "zombie_acks": float64(zombies),
 	}
 	if o.rows != nil {
 		all["lost"], all["in_doubt"], all["held_lost"] = float64(len(out.Lost)), float64(out.InDoubt), float64(heldLost)
@@ -67,6 +67,18 @@ func (o observed) firstElsewhere() time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// misled counts the sessions since the fault that the Service for writing led to a server that only reads. The writer leaves each at once; an
+// application may stay.
+func misled(log []writer.Attempt, begin time.Time) int {
+	n := 0
+	for _, a := range log {
+		if a.ReadOnly() && a.Sent.After(begin) {
+			n++
+		}
+	}
+	return n
 }
 
 func countUntried(log []writer.Attempt, rows map[int64]bool) int {

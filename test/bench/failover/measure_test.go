@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgspan/pgspan/test/writer"
 )
@@ -45,8 +48,11 @@ func TestFigures(t *testing.T) {
 			o.rows = there(1, 2, 4, 5, 6, 7)
 		},
 			map[string]float64{"overlap_s": 0.05}},
-		"acknowledged_row_is_gone":    {func(o *observed) { delete(o.rows, 2) }, map[string]float64{"lost": 1}},
-		"row_nobody_wrote":            {func(o *observed) { o.rows[99], o.left[98] = true, true }, map[string]float64{"phantom": 2}},
+		"acknowledged_row_is_gone": {func(o *observed) { delete(o.rows, 2) }, map[string]float64{"lost": 1}},
+		"row_nobody_wrote":         {func(o *observed) { o.rows[99], o.left[98] = true, true }, map[string]float64{"phantom": 2}},
+		"service_leads_to_a_standby": {func(o *observed) {
+			o.log[2].Err = fmt.Errorf("insert: %w", &pgconn.PgError{Code: "25006"})
+		}, map[string]float64{"misled": 1}},
 		"nobody_can_be_asked":         {func(o *observed) { o.rows, o.left = nil, nil }, map[string]float64{"gap_s": 0.795}},
 		"restart_in_place":            {func(o *observed) { o.log[3].Server, o.log[4].Server = "a", "a" }, map[string]float64{"gap_s": 0.795, "changed": 0, "overlap_s": 0}},
 		"writes_never_came_back":      {func(o *observed) { o.log, o.recovered = o.log[:3], false }, map[string]float64{"gap_s": 60, "failed": 1, "changed": 0}},

@@ -27,7 +27,7 @@ Both products' clients run the same code: one connection with TLS and SCRAM to t
 for an answer, a new try every 10 ms. A second session is held open on the old primary, from a process on its own node, so behind a cut too: what it
 is acknowledged after another server has acknowledged anything is an *overlap*. No trial begins before both products are whole (three members ready, two streaming,
 all replayed); the fault falls at a random moment of the interval in which the lease is renewed. A trial in which writes did not come back within two minutes has *failed* and
-counts with what it took. Rows are *lost* if they were acknowledged, without a warning, and are not there in the end; asynchronously that may happen.
+counts with what it took. *Misled* are sessions that the Service for writing led to a server that only reads: the writer leaves each at once. Rows are *lost* if they were acknowledged, without a warning, and are not there in the end; asynchronously that may happen.
 
 ` + "`make bench-failover TRIALS=n`" + ` measures it again.`
 
@@ -36,7 +36,7 @@ var names = map[string]string{ours: "pgspan", patroniTuned: "Patroni, floor", pa
 func page(run *results.Run, s Summary) results.Page {
 	p := results.Page{
 		Title: "Losing the primary", Text: text, Run: run,
-		Head: []string{"case", "product", "n", "median, s", "p95, s", "longest, s", "to reach, s", "failed", "overlap, s", "lost"},
+		Head: []string{"case", "product", "n", "median, s", "p95, s", "longest, s", "to reach, s", "failed", "misled", "overlap, s", "lost"},
 	}
 	chart := results.Chart{Title: "Write gaps", X: "case: " + strings.Join(events, ", "), Y: "seconds"}
 	for i, arm := range allArms {
@@ -96,14 +96,14 @@ func page(run *results.Run, s Summary) results.Page {
 // gapRow is one line of the table: the trials of a case, an arm and a mode, or those of them whose number is chosen.
 func gapRow(run *results.Run, title, kase, arm, mode string, chosen func(n int) bool) []string {
 	var gaps []float64
-	failed, overlap, lost, told := 0.0, 0.0, 0.0, true
+	failed, misled, overlap, lost, told := 0.0, 0.0, 0.0, 0.0, true
 	for _, s := range run.Samples {
 		n, _ := strconv.Atoi(s.Labels["n"])
 		if s.Labels["case"] != kase || s.Labels["arm"] != arm || s.Labels["mode"] != mode || chosen != nil && !chosen(n) {
 			continue
 		}
 		gaps = append(gaps, s.Values["gap_s"])
-		failed, overlap = failed+s.Values["failed"], max(overlap, s.Values["overlap_s"])
+		failed, misled, overlap = failed+s.Values["failed"], misled+s.Values["misled"], max(overlap, s.Values["overlap_s"])
 		_, ok := s.Values["lost"]
 		lost, told = lost+s.Values["lost"]+s.Values["held_lost"], told && ok
 	}
@@ -119,7 +119,7 @@ func gapRow(run *results.Run, title, kase, arm, mode string, chosen func(n int) 
 		rows += ", not all told"
 	}
 	return []string{title, names[arm], strconv.Itoa(spread.N), fmt.Sprintf("%.2f", spread.Median), fmt.Sprintf("%.2f", spread.P95), fmt.Sprintf("%.2f", spread.Max),
-		goal, fmt.Sprintf("%.0f", failed), fmt.Sprintf("%g", overlap), rows}
+		goal, fmt.Sprintf("%.0f", failed), fmt.Sprintf("%.0f", misled), fmt.Sprintf("%g", overlap), rows}
 }
 
 // stretchNotes say what the bad minutes came to.

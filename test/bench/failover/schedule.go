@@ -59,6 +59,16 @@ type wanted struct {
 	seed        uint64
 }
 
+// modes says in which of the modes there shall be trials.
+func (w *wanted) modes(chosen []string) {
+	if slices.Contains(chosen, modeSync) {
+		w.syncTrials = w.trials
+	}
+	if !slices.Contains(chosen, modeAsync) {
+		w.trials = 0
+	}
+}
+
 // schedule lists the trials in order: round by round, so that all cases and arms see the same weather; the order of the arms is drawn anew
 // for each case of each round. Synchronous mode comes after (a change of mode needs a minute), and stretches of minutes come last.
 func (w wanted) schedule() []trial {

@@ -76,6 +76,19 @@ func TestInterruptedRunDoesWhatIsLeft(t *testing.T) {
 	}
 }
 
+func TestModesAreChosen(t *testing.T) {
+	for name, c := range map[string]struct {
+		chosen      []string
+		async, sync int
+	}{"one_word_in_the_other": {[]string{modeAsync}, 4, 0}, "synchronous": {[]string{modeSync}, 0, 4}, "both": {[]string{modeAsync, modeSync}, 4, 4}} {
+		w := wanted{trials: 4}
+		w.modes(c.chosen)
+		if w.trials != c.async || w.syncTrials != c.sync {
+			t.Errorf("%s: %d and %d trials, want %d and %d", name, w.trials, w.syncTrials, c.async, c.sync)
+		}
+	}
+}
+
 func TestPhaseIsRandomAndRepeatable(t *testing.T) {
 	w := everything(20)
 	for arm, every := range map[string]time.Duration{ours: time.Second, patroniTuned: time.Second, patroniDefault: 10 * time.Second} {

@@ -27,7 +27,7 @@ func full(t *testing.T) *results.Run {
 	run := begin(t)
 	for _, kase := range events {
 		keepAll(t, run, kase, ours, modeAsync, []float64{0.5, 0.3, 0.9, 0.4}, nil)
-		keepAll(t, run, kase, patroniTuned, modeAsync, []float64{3, 2}, map[string]float64{"overlap_s": 9, "lost": 5})
+		keepAll(t, run, kase, patroniTuned, modeAsync, []float64{3, 2}, map[string]float64{"overlap_s": 9, "lost": 5, "misled": 3})
 		keepAll(t, run, kase, ours, modeSync, []float64{100}, nil)
 	}
 	for _, kase := range stretches {
@@ -130,7 +130,7 @@ func TestPageSaysHowFewTrialsThereAre(t *testing.T) {
 		whole += "\n" + strings.Join(row, "|")
 	}
 	for _, want := range []string{
-		"The smallest group has 2 trials, of 20", "\nnode|pgspan|4|0.45|0.84|0.90|10.0|0|0|0", "\npod|Patroni, floor|2|2.50|2.95|3.00||0|9|10",
+		"The smallest group has 2 trials, of 20", "\nnode|pgspan|4|0.45|0.84|0.90|10.0|0|0|0|0", "\npod|Patroni, floor|2|2.50|2.95|3.00||0|6|9|10",
 		"\nnode, cut off|pgspan|2|", "\nnode, killed|pgspan|2|", "\ncrash, synchronous|pgspan|1|100.00", "1 trials could not begin", "| `ssl` | value of pgspan | value of patroni |",
 		"starved, Patroni, floor: 7 changes of leader",
 	} {
