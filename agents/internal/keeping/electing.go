@@ -2,6 +2,7 @@ package keeping
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
@@ -54,10 +55,25 @@ func (k *Keeper) electing() func(context.Context) error {
 			}
 			heard = append(heard, heardFrom(a.Standing))
 		}
-		k.change(func(n *known) { n.heard = heard })
+		k.change(func(n *known) {
+			n.heard = heard
+			n.voters = n.votersWith(boottime.Now(), heard)
+		})
 		k.judgeWake.up()
 		return nil
 	}
+}
+
+// votersWith adds those whose positions are known now.
+func (n known) votersWith(now boottime.Instant, heard []judge.Standing) map[string]boottime.Instant {
+	out := map[string]boottime.Instant{}
+	maps.Copy(out, n.voters)
+	for _, s := range heard {
+		if s.Known {
+			out[s.Member] = now
+		}
+	}
+	return out
 }
 
 func (k *Keeper) electEvery() time.Duration {

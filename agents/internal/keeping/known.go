@@ -40,8 +40,9 @@ type known struct {
 	free, size   *uint64
 	certificates map[string]float64
 
-	position position         // while this member votes
-	heard    []judge.Standing // what the others answered, while the record is free
+	position position                    // while this member votes
+	voters   map[string]boottime.Instant // when each other member's position was last heard in an election; never changed in place
+	heard    []judge.Standing            // what the others answered, while the record is free
 
 	handover      *judge.Handover // this member leads and gives the right away
 	handoverSince boottime.Instant
@@ -76,6 +77,7 @@ type known struct {
 	adopt   string               // a person's word, as the settings say now
 	mode    settings.Synchronous // as the settings say now
 	modeAt  int64
+	modeNew boottime.Instant // when the settings were last seen to change; 0: not by this process
 	waiting waiting
 	sync    *observed.Sync // what the leader knows of its synchronous set; nil: nothing is kept
 	covered life           // the server whose first WAL the synchronous members have

@@ -21,6 +21,21 @@ import (
 // walsenders are told in one go by the postmaster; a walsender that was told finishes at most what it was doing.
 const settle = time.Second
 
+// voteAge is how long ago a position was heard in the election that has led to the present server: a promotion may replay for a while.
+const voteAge = time.Minute
+
+// mountLag is how long the kubelet may take to bring changed settings into a pod.
+const mountLag = 2 * time.Minute
+
+// modeOf is the mode that a leader goes by: its own settings', unless the record was written by a leader with others and this one's may be the older
+// ones. To go by those would take the promise out of the record and acknowledge alone, for as long as the kubelet takes.
+func modeOf(own settings.Synchronous, changed boottime.Instant, r record.Record, reignBegan, now boottime.Instant) settings.Synchronous {
+	if r.Sync == nil || r.Sync.Mode == "" || changed > reignBegan || now.Sub(reignBegan) >= mountLag {
+		return own
+	}
+	return settings.Synchronous{Mode: r.Sync.Mode, Number: r.Sync.Number}
+}
+
 // waiting is whom commits of a reign wait for, as it was last decided. The zero value is of no reign.
 type waiting struct {
 	epoch epoch.Epoch
@@ -60,6 +75,8 @@ func promised(r record.Record) *quorum.Set {
 func (k *Keeper) synchronous() func(context.Context) error {
 	o := pg.NewObserver(k.where)
 	var p syncing
+	var reign string
+	var reignBegan boottime.Instant
 	said := ""
 	return func(ctx context.Context) error {
 		k.readMode()
@@ -76,7 +93,11 @@ func (k *Keeper) synchronous() func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		facts := p.facts(boottime.Now(), lifeOf(*n.state, v.Record), v.Record, k.waitsFor(n, v), n.mode, acks)
+		if reign != v.Record.Reign {
+			reign, reignBegan = v.Record.Reign, now
+		}
+		mode := modeOf(n.mode, n.modeNew, v.Record, reignBegan, now)
+		facts := p.facts(boottime.Now(), lifeOf(*n.state, v.Record), v.Record, k.waitsFor(n, v), mode, acks, n.voters)
 		facts.Pending = n.news.syncPending(v.Record)
 		step := quorum.Next(facts)
 		k.change(func(n *known) {
@@ -94,13 +115,17 @@ func (k *Keeper) synchronous() func(context.Context) error {
 		case step.Write:
 			var promise *record.Sync
 			if step.Record != nil {
-				promise = &record.Sync{K: step.Record.K, Members: step.Record.Members}
+				promise = &record.Sync{K: step.Record.K, Members: step.Record.Members, Mode: mode.Mode, Number: mode.Members()}
 			}
 			k.tellRecord(v.Record.Epoch, func(n *news) { n.sync, n.syncTold = promise, true })
 			k.loop.Load().Nudge()
 		case step.Order != nil:
 			k.change(func(n *known) { n.waiting = waiting{v.Record.Epoch, v.Record.Reign, *step.Order} })
 			k.judgeWake.up()
+		case mode.On() && !facts.Pending && v.Record.Sync != nil && (v.Record.Sync.Mode != mode.Mode || v.Record.Sync.Number != mode.Members()):
+			promise := *v.Record.Sync
+			promise.Mode, promise.Number = mode.Mode, mode.Members()
+			k.tellRecord(v.Record.Epoch, func(n *news) { n.sync, n.syncTold = &promise, true })
 		}
 		return nil
 	}
@@ -138,7 +163,12 @@ func (k *Keeper) readMode() {
 		k.log.Warn("settings not readable", "error", err)
 		return
 	}
-	k.change(func(n *known) { n.mode, n.adopt, n.modeAt = s.Synchronous, s.Bootstrap.Adopt, at })
+	k.change(func(n *known) {
+		if n.modeAt != 0 {
+			n.modeNew = boottime.Now()
+		}
+		n.mode, n.adopt, n.modeAt = s.Synchronous, s.Bootstrap.Adopt, at
+	})
 	k.judgeWake.up()
 }
 
@@ -155,6 +185,7 @@ func lifeOf(s grant.State, r record.Record) life { return life{s.LastPID, s.Bega
 // syncing is what the synchronous loop has seen over time.
 type syncing struct {
 	server life
+	began  boottime.Instant
 	// opened is the end of WAL when the server was first seen to lead; covered: enough members have had all of that on disk.
 	opened  lsn.LSN
 	covered bool
@@ -168,9 +199,9 @@ type syncing struct {
 }
 
 // facts takes in one answer of the server and tells what a step rests on.
-func (p *syncing) facts(now boottime.Instant, s life, r record.Record, ordered quorum.Set, mode settings.Synchronous, a pg.Acks) quorum.Facts {
+func (p *syncing) facts(now boottime.Instant, s life, r record.Record, ordered quorum.Set, mode settings.Synchronous, a pg.Acks, voters map[string]boottime.Instant) quorum.Facts {
 	if p.server != s {
-		*p = syncing{server: s, opened: a.Flushed, seen: map[string]boottime.Instant{}}
+		*p = syncing{server: s, opened: a.Flushed, began: now, seen: map[string]boottime.Instant{}}
 	}
 	p.prove(now, grantOf(ordered).Names(), a)
 	f := quorum.Facts{
@@ -191,7 +222,8 @@ func (p *syncing) facts(now boottime.Instant, s life, r record.Record, ordered q
 		if _, known := p.seen[m.ID]; streams || !known {
 			p.seen[m.ID] = now
 		}
-		f.Members[m.ID] = quorum.Member{Streams: streams, Away: now.Sub(p.seen[m.ID]), CaughtUp: p.inForce && streams && flushed >= p.at}
+		at, voted := voters[m.ID]
+		f.Members[m.ID] = quorum.Member{Voted: voted && p.began.Sub(at) < voteAge, Streams: streams, Away: now.Sub(p.seen[m.ID]), CaughtUp: p.inForce && streams && flushed >= p.at}
 		if streams && flushed >= p.opened && slices.Contains(ordered.Members, m.ID) {
 			covers++
 		}

@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/quorum"
@@ -66,18 +68,18 @@ func TestWhatASynchronousStepRestsOn(t *testing.T) {
 		return pg.Acks{Names: grantOf(ordered).Names(), Flushed: end, Idle: true, Standbys: standbys}
 	}
 	var p syncing
-	f := p.facts(start, life{pid: 7}, r, ordered, mode, acks(0x100, streams("b", 0x80)))
+	f := p.facts(start, life{pid: 7}, r, ordered, mode, acks(0x100, streams("b", 0x80)), nil)
 	if f.Mode != quorum.Any || f.Leader != "a" || !f.Record.Equal(ordered) || len(f.Members) != 2 || f.InForce || p.covered {
 		t.Errorf("first: got %+v, covered %v", f, p.covered)
 	}
 	if b, c := f.Members["b"], f.Members["c"]; !b.Streams || b.CaughtUp || c.Streams || c.Away != 0 {
 		t.Errorf("first: got %+v %+v", b, c)
 	}
-	f = p.facts(start.Add(settle), life{pid: 7}, r, ordered, mode, acks(0x200, streams("b", 0x100)))
+	f = p.facts(start.Add(settle), life{pid: 7}, r, ordered, mode, acks(0x200, streams("b", 0x100)), nil)
 	if b, c := f.Members["b"], f.Members["c"]; !f.InForce || b.CaughtUp || c.Away != settle || !p.covered {
 		t.Errorf("in force: got %+v %+v %+v, covered %v; what the server began with is on one member, what it has written since is not", f, b, c, p.covered)
 	}
-	f = p.facts(start.Add(2*settle), life{pid: 7}, r, ordered, mode, acks(0x300, streams("b", 0x200)))
+	f = p.facts(start.Add(2*settle), life{pid: 7}, r, ordered, mode, acks(0x300, streams("b", 0x200)), nil)
 	if !f.Members["b"].CaughtUp {
 		t.Errorf("caught up: got %+v", f.Members["b"])
 	}
@@ -87,26 +89,26 @@ func TestWhatASynchronousStepRestsOn(t *testing.T) {
 		"has_not_caught_up_at_all": {func() pg.Standby { s := streams("b", 0x900); s.Streams = false; return s }()},
 	} {
 		q := syncing{}
-		if f := q.facts(start, life{pid: 7}, r, ordered, mode, acks(0x100, standbys...)); f.Members["b"].Streams || q.covered {
+		if f := q.facts(start, life{pid: 7}, r, ordered, mode, acks(0x100, standbys...), nil); f.Members["b"].Streams || q.covered {
 			t.Errorf("%s: counts: %+v", name, f.Members["b"])
 		}
 	}
-	f = p.facts(start.Add(3*settle), life{pid: 8}, r, ordered, mode, acks(0x400, streams("b", 0x300)))
+	f = p.facts(start.Add(3*settle), life{pid: 8}, r, ordered, mode, acks(0x400, streams("b", 0x300)), nil)
 	if f.InForce || f.Members["b"].CaughtUp || p.covered {
 		t.Errorf("another server: got %+v, covered %v", f, p.covered)
 	}
 	r.Sync = nil
 	q := syncing{}
-	if q.facts(start, life{pid: 7}, r, quorum.Nobody(), mode, acks(0x100)).Record != nil || q.covered {
+	if q.facts(start, life{pid: 7}, r, quorum.Nobody(), mode, acks(0x100), nil).Record != nil || q.covered {
 		t.Error("no promise yet: the server counts as covered")
 	}
 	r.Sync = &record.Sync{}
 	q = syncing{}
-	if q.facts(start, life{pid: 7}, r, quorum.Nobody(), mode, acks(0x100)); q.covered {
+	if q.facts(start, life{pid: 7}, r, quorum.Nobody(), mode, acks(0x100), nil); q.covered {
 		t.Error("nobody can acknowledge: the server counts as covered")
 	}
 	q = syncing{}
-	if q.facts(start, life{pid: 7}, r, quorum.Set{}, mode, acks(0x100)); !q.covered {
+	if q.facts(start, life{pid: 7}, r, quorum.Set{}, mode, acks(0x100), nil); !q.covered {
 		t.Error("the record says that nobody is waited for, and the server is still held back")
 	}
 }
@@ -136,5 +138,50 @@ func TestChangeOfThePromiseIsPendingUntilTheRecordShowsIt(t *testing.T) {
 	news{epoch: at(2), syncTold: true}.apply(&r)
 	if r.Sync != set {
 		t.Error("another epoch's news took it away")
+	}
+}
+
+// A leader whose predecessor's set named nobody but itself must not go on without anybody in the moment before the others stream from it again.
+func TestWhoWasHeardInTheElectionIsAboutToStream(t *testing.T) {
+	r := record.Record{Epoch: at(3), Reign: "x", Holder: grant.Incarnation{Member: "a"}, Members: []record.Member{{ID: "a"}, {ID: "b"}, {ID: "c"}}, Sync: &record.Sync{K: 1, Members: []string{"a"}}}
+	var n known
+	n.voters = n.votersWith(start, []judge.Standing{{Member: "b", Known: true}, {Member: "c"}})
+	n.voters = n.votersWith(start.Add(time.Second), nil)
+	voted := func(began boottime.Instant) quorum.Facts {
+		p := syncing{}
+		p.facts(began, life{pid: 7}, r, quorum.Nobody(), settings.Synchronous{Mode: "any", Number: 1}, pg.Acks{}, n.voters)
+		return p.facts(began.Add(quorum.Patience), life{pid: 7}, r, quorum.Nobody(), settings.Synchronous{Mode: "any", Number: 1}, pg.Acks{}, n.voters)
+	}
+	if f := voted(start.Add(time.Second)); !f.Members["b"].Voted || f.Members["b"].Away != quorum.Patience || f.Members["c"].Voted {
+		t.Errorf("got %+v, want b to have voted and c, whose position was not known, not", f.Members)
+	}
+	if f := voted(start.Add(voteAge)); f.Members["b"].Voted {
+		t.Error("a vote of an earlier election counts")
+	}
+}
+
+func TestPromiseOutlastsAModeThatWasNotMountedYet(t *testing.T) {
+	off, own, strict := settings.Synchronous{}, settings.Synchronous{Mode: "any", Number: 1}, settings.Synchronous{Mode: "strict", Number: 2}
+	written := &record.Sync{K: 2, Members: []string{"b", "c"}, Mode: "strict", Number: 2}
+	began := start.Add(time.Hour)
+	for name, c := range map[string]struct {
+		own     settings.Synchronous
+		sync    *record.Sync
+		after   time.Duration // of the reign
+		changed boottime.Instant
+		want    settings.Synchronous
+	}{
+		"mount_is_older_than_the_record":          {off, written, time.Second, 0, strict},
+		"mount_asks_for_less":                     {own, written, time.Second, 0, strict},
+		"mount_has_had_its_time":                  {off, written, mountLag, 0, off},
+		"mount_has_changed_in_this_reign":         {off, written, time.Second, began + 1, off},
+		"mount_had_changed_before_this_reign":     {off, written, time.Second, began - 1, strict},
+		"they_say_the_same":                       {strict, written, time.Second, 0, strict},
+		"nothing_is_promised_yet":                 {own, nil, time.Second, 0, own},
+		"promised_by_a_release_that_says_no_mode": {off, &record.Sync{K: 1, Members: []string{"b"}}, time.Second, 0, off},
+	} {
+		if got := modeOf(c.own, c.changed, record.Record{Sync: c.sync}, began, began.Add(c.after)); got != c.want {
+			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
+		}
 	}
 }

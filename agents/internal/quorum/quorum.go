@@ -94,6 +94,8 @@ type Member struct {
 	Streams bool
 	// Away is how long it has not done so.
 	Away time.Duration
+	// Voted: its position was heard in the election of this leader. It is about to stream again, although the set of before may not name it.
+	Voted bool
 	// CaughtUp: it has on disk all that the leader had written when Ordered had come into force.
 	CaughtUp bool
 }
@@ -160,7 +162,7 @@ func (f Facts) target() (Set, string) {
 		switch {
 		case m.Streams:
 			members = append(members, id)
-		case !f.Record.has(id) && !f.Ordered.has(id):
+		case !f.Record.has(id) && !f.Ordered.has(id) && !m.Voted:
 		case m.Away < Patience:
 			members = append(members, id)
 			away = append(away, id)

@@ -42,9 +42,11 @@ func TestNextStep(t *testing.T) {
 		"replaced_by_another_over_both":    {Facts{Mode: Any, Number: 1, Record: set(1, "b"), Ordered: *set(1, "b"), InForce: true, Members: members{"b": away(Patience), "c": behind}}, nil, "1 of b, c", "before that"},
 		"two_replaced_by_one": {Facts{Mode: Any, Number: 2, Record: set(2, "b", "c"), Ordered: *set(2, "b", "c"), InForce: true,
 			Members: members{"b": away(Patience), "c": away(Patience), "d": up}}, nil, "1 of b, c, d", "before that"},
-		"new_leader_waits_for_the_old_set":  {Facts{Mode: Any, Number: 1, Leader: "b", Record: set(1, "b", "c"), Ordered: Nobody(), Members: members{"a": away(0), "c": away(0)}}, set(1, "c"), "", "1 of c"},
-		"new_leader_keeps_the_record":       {Facts{Mode: Any, Number: 1, Leader: "b", Record: set(1, "b", "c"), Ordered: *set(1, "c"), InForce: true, Members: members{"c": behind}}, nil, "", "caught up"},
-		"unlisted_member_leaves_the_record": {Facts{Mode: Any, Number: 1, Record: set(1, "b", "c"), Ordered: *set(1, "b"), InForce: true, Members: members{"b": up}}, nil, "1 of b", "1 of b"},
+		"new_leader_waits_for_the_old_set":                    {Facts{Mode: Any, Number: 1, Leader: "b", Record: set(1, "b", "c"), Ordered: Nobody(), Members: members{"a": away(0), "c": away(0)}}, set(1, "c"), "", "1 of c"},
+		"new_leader_alone_in_the_old_set_waits_for_who_voted": {Facts{Mode: Any, Number: 1, Leader: "b", Record: set(1, "b"), Ordered: Nobody(), Members: members{"a": away(0), "c": {Voted: true}}}, set(1, "c"), "", "not streaming: c"},
+		"but_not_for_ever":                                    {Facts{Mode: Any, Number: 1, Leader: "b", Record: set(1, "b"), Ordered: Nobody(), Members: members{"c": {Voted: true, Away: Patience}}}, &Set{}, "", "although 1"},
+		"new_leader_keeps_the_record":                         {Facts{Mode: Any, Number: 1, Leader: "b", Record: set(1, "b", "c"), Ordered: *set(1, "c"), InForce: true, Members: members{"c": behind}}, nil, "", "caught up"},
+		"unlisted_member_leaves_the_record":                   {Facts{Mode: Any, Number: 1, Record: set(1, "b", "c"), Ordered: *set(1, "b"), InForce: true, Members: members{"b": up}}, nil, "1 of b", "1 of b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.f.Leader == "" {

@@ -97,6 +97,9 @@ type Member struct {
 type Sync struct {
 	K       int      `json:"k"`
 	Members []string `json:"members"`
+	// Mode and Number are what the settings of the leader that wrote it asked for. A new leader's own may not have reached its pod yet.
+	Mode   string `json:"mode,omitempty"`
+	Number int    `json:"number,omitempty"`
 
 	unknown extras
 }
