@@ -61,3 +61,14 @@ func TestWhoIsAwayIsKeptInTheRecord(t *testing.T) {
 		t.Error("listed, and away as well")
 	}
 }
+
+func TestWhoIsAwayCanBeFencedByHand(t *testing.T) {
+	r := record.Record{Members: []record.Member{{ID: "a", Pod: "db-0"}}, Away: []record.Member{{ID: "b", Pod: "db-1"}}}
+	var m record.Member
+	if err := memberOf(r, "db-1", &m); err != nil || m.ID != "b" {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	if err := memberOf(r, "db-2", &m); err == nil {
+		t.Error("a pod that is no member's was found")
+	}
+}

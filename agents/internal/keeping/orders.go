@@ -121,9 +121,9 @@ func refused(reason string) peers.Receipt {
 	return peers.Receipt{State: peers.Refused, Reason: reason}
 }
 
-// memberOf finds a listed pod.
+// memberOf finds a member's pod. One that is away can be fenced, too.
 func memberOf(r record.Record, pod string, into *record.Member) error {
-	for _, m := range r.Members {
+	for _, m := range r.Known() {
 		if m.Pod == pod {
 			*into = m
 			return nil

@@ -143,7 +143,7 @@ func (k *Keeper) askServers(ctx context.Context) []secondline.Answer {
 			asked[pod.Name] = record.Member{Pod: pod.Name, Host: k.host(pod.Name), Address: pod.IPs[0]}
 		}
 	}
-	for _, m := range k.view().Record.Members {
+	for _, m := range k.view().Record.Known() {
 		if m.ID != k.me().Member {
 			asked[m.Pod+" "+m.Address] = m // a pod of the same name may have come in its place: both are asked
 			if p, ok := asked[m.Pod]; ok && p.Address == m.Address {

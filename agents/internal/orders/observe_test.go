@@ -97,6 +97,11 @@ func TestReport(t *testing.T) {
 	lag := int64(42)
 	v.Heard[1].Streaming, v.Heard[1].LagBytes, v.Heard[1].Timeline = true, &lag, 3
 	r.Fence(record.Fenced{Member: "volume-db-replica-1", Pod: "db-replica-1"})
+	for i, m := range r.Members { // not heard for ten seconds, and a member still
+		if m.Pod == "db-replica-1" {
+			r.Members, r.Away = append(r.Members[:i:i], r.Members[i+1:]...), []record.Member{m}
+		}
+	}
 	r.Pause = &record.Pause{ID: "p", Reason: "new disks"}
 	r.Intend(record.Intent{ID: "i-7", Kind: record.Switchover, State: record.Open})
 	v.Heard[0].PauseLeft = record.Duration(90 * time.Second)

@@ -72,7 +72,7 @@ func ReportOf(v View) Report {
 	if left > 0 && r.Pause != nil {
 		out.PauseLeft, out.PauseReason = left.Round(time.Second).String(), r.Pause.Reason
 	}
-	for _, m := range r.Members {
+	for _, m := range r.Known() {
 		if _, heard := v.Pod(m.Pod); !heard {
 			_, fenced := r.FencedMember(m.ID)
 			out.Members = append(out.Members, Member{Pod: m.Pod, Fenced: fenced})
