@@ -2,6 +2,7 @@ package keeping
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/members"
 	"github.com/pgspan/pgspan/agents/internal/observed"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/quorum"
@@ -23,18 +25,6 @@ const settle = time.Second
 
 // voteAge is how long ago a position was heard in the election that has led to the present server: a promotion may replay for a while.
 const voteAge = time.Minute
-
-// mountLag is how long the kubelet may take to bring changed settings into a pod.
-const mountLag = 2 * time.Minute
-
-// modeOf is the mode that a leader goes by: its own settings', unless the record was written by a leader with others and this one's may be the older
-// ones. To go by those would take the promise out of the record and acknowledge alone, for as long as the kubelet takes.
-func modeOf(own settings.Synchronous, changed boottime.Instant, r record.Record, reignBegan, now boottime.Instant) settings.Synchronous {
-	if r.Sync == nil || r.Sync.Mode == "" || changed > reignBegan || now.Sub(reignBegan) >= mountLag {
-		return own
-	}
-	return settings.Synchronous{Mode: r.Sync.Mode, Number: r.Sync.Number}
-}
 
 // waiting is whom commits of a reign wait for, as it was last decided. The zero value is of no reign.
 type waiting struct {
@@ -98,6 +88,7 @@ func (k *Keeper) synchronous() func(context.Context) error {
 		}
 		mode := modeOf(n.mode, n.modeNew, v.Record, reignBegan, now)
 		facts := p.facts(boottime.Now(), lifeOf(*n.state, v.Record), v.Record, k.waitsFor(n, v), mode, acks, n.voters)
+		facts.Members = withoutSilent(facts.Members, n.hearings(now, v.Record, v.Record.Members), facts.Number)
 		facts.Pending = n.news.syncPending(v.Record)
 		step := quorum.Next(facts)
 		k.change(func(n *known) {
@@ -150,26 +141,6 @@ func (k *Keeper) syncEvery() time.Duration {
 	default:
 		return 200 * time.Millisecond
 	}
-}
-
-// readMode takes what is live from the settings as they are now: the mode, and a person's word about lost records. Settings that cannot be read change nothing.
-func (k *Keeper) readMode() {
-	at := changedAt(k.o.Settings)
-	if k.look().modeAt == at {
-		return
-	}
-	s, err := settings.Read(k.o.Settings)
-	if err != nil {
-		k.log.Warn("settings not readable", "error", err)
-		return
-	}
-	k.change(func(n *known) {
-		if n.modeAt != 0 {
-			n.modeNew = boottime.Now()
-		}
-		n.mode, n.adopt, n.modeAt = s.Synchronous, s.Bootstrap.Adopt, at
-	})
-	k.judgeWake.up()
 }
 
 // life is one life of the server in one reign. The process id alone does not tell two of them apart.
@@ -231,6 +202,30 @@ func (p *syncing) facts(now boottime.Instant, s life, r record.Record, ordered q
 	// A session on the new leader must not see what a failover could still take away (SAFETY D14).
 	p.covered = p.covered || f.Record != nil && ordered.Met() && covers >= ordered.K
 	return f
+}
+
+// withoutSilent counts a member whose keeper is not heard as away although it streams, as long as enough others are left: it can neither promise to hold
+// still nor be heard in an election, and as one of the set it would stay in the record's list (SAFETY D31). Where too few would be left, whoever
+// streams counts: keepers that cannot be reached are no reason to acknowledge with less.
+func withoutSilent(all map[string]quorum.Member, of map[string]members.Hearing, number int) map[string]quorum.Member {
+	silent := func(id string) bool { return of[id].Silent >= members.Patience }
+	heard := 0
+	for id, m := range all {
+		if m.Streams && !silent(id) {
+			heard++
+		}
+	}
+	if heard < number {
+		return all
+	}
+	out := maps.Clone(all)
+	for id, m := range out {
+		if silent(id) {
+			m.Streams, m.Away = false, max(m.Away, of[id].Silent)
+			out[id] = m
+		}
+	}
+	return out
 }
 
 // prove finds out whether the list is in force everywhere: this session sees it, each sender goes by it, and the checkpointer, by whose word

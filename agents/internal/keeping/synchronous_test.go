@@ -8,6 +8,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
+	"github.com/pgspan/pgspan/agents/internal/members"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/quorum"
 	"github.com/pgspan/pgspan/agents/internal/record"
@@ -182,6 +183,41 @@ func TestPromiseOutlastsAModeThatWasNotMountedYet(t *testing.T) {
 	} {
 		if got := modeOf(c.own, c.changed, record.Record{Sync: c.sync}, began, began.Add(c.after)); got != c.want {
 			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+func TestMemberThatStreamsAndIsNotHeard(t *testing.T) {
+	up, down := quorum.Member{Streams: true, CaughtUp: true}, quorum.Member{Away: time.Second}
+	silent := members.Hearing{Silent: members.Patience}
+	type all = map[string]quorum.Member
+	for name, c := range map[string]struct {
+		all    all
+		of     map[string]members.Hearing
+		number int
+		want   string // who counts as streaming
+	}{
+		"all_are_heard":                         {all{"b": up, "c": up}, nil, 1, "bc"},
+		"one_is_not":                            {all{"b": up, "c": up}, map[string]members.Hearing{"c": silent}, 1, "b"},
+		"for_a_moment":                          {all{"b": up, "c": up}, map[string]members.Hearing{"c": {Silent: members.Patience - 1}}, 1, "bc"},
+		"both_are_asked_for":                    {all{"b": up, "c": up}, map[string]members.Hearing{"c": silent}, 2, "bc"},
+		"no_keeper_can_be_reached":              {all{"b": up, "c": up}, map[string]members.Hearing{"b": silent, "c": silent}, 1, "bc"},
+		"the_one_that_is_heard_does_not_stream": {all{"b": down, "c": up}, map[string]members.Hearing{"c": silent}, 1, "c"},
+	} {
+		got := withoutSilent(c.all, c.of, c.number)
+		ids := ""
+		for _, id := range []string{"b", "c"} {
+			if got[id].Streams {
+				ids += id
+			} else if got[id].CaughtUp && got[id].Away < members.Patience {
+				t.Errorf("%s: %s: got %+v, want it away for as long as it was not heard", name, id, got[id])
+			}
+			if got[id].CaughtUp != c.all[id].CaughtUp {
+				t.Errorf("%s: %s: what it has on disk has changed", name, id)
+			}
+		}
+		if ids != c.want {
+			t.Errorf("%s: got %q, want %q", name, ids, c.want)
 		}
 	}
 }

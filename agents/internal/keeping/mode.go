@@ -1,0 +1,41 @@
+package keeping
+
+import (
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/record"
+	"github.com/pgspan/pgspan/agents/internal/settings"
+)
+
+// mountLag is how long the kubelet may take to bring changed settings into a pod.
+const mountLag = 2 * time.Minute
+
+// modeOf is the mode that a leader goes by: its own settings', unless the record was written by a leader with others and this one's may be the older
+// ones. To go by those would take the promise out of the record and acknowledge alone, for as long as the kubelet takes.
+func modeOf(own settings.Synchronous, changed boottime.Instant, r record.Record, reignBegan, now boottime.Instant) settings.Synchronous {
+	if r.Sync == nil || r.Sync.Mode == "" || changed > reignBegan || now.Sub(reignBegan) >= mountLag {
+		return own
+	}
+	return settings.Synchronous{Mode: r.Sync.Mode, Number: r.Sync.Number}
+}
+
+// readMode takes what is live from the settings as they are now: the mode, and a person's word about lost records. Settings that cannot be read change nothing.
+func (k *Keeper) readMode() {
+	at := changedAt(k.o.Settings)
+	if k.look().modeAt == at {
+		return
+	}
+	s, err := settings.Read(k.o.Settings)
+	if err != nil {
+		k.log.Warn("settings not readable", "error", err)
+		return
+	}
+	k.change(func(n *known) {
+		if n.modeAt != 0 {
+			n.modeNew = boottime.Now()
+		}
+		n.mode, n.adopt, n.modeAt = s.Synchronous, s.Bootstrap.Adopt, at
+	})
+	k.judgeWake.up()
+}
