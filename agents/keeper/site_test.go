@@ -154,6 +154,7 @@ func TestSite(t *testing.T) {
 		}
 		settings := primary.at("settings/settings.yaml") // as it is taken up in a running pod
 		primary.root.WriteFile(t, settings, append(primary.root.ReadFile(t, settings), "bootstrap: {adopt: "+adopt+"}\n"...), 0o600)
+		primary.resume()
 		primary.waitStatus("/primary", 200)
 		// It leaps over what a lost leader may have used.
 		if timeline() != "00000068" || !strings.Contains(s.record(), `"local":100},"reign":`) {
