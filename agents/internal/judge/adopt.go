@@ -118,6 +118,9 @@ func adopt(f Facts, v grant.Volume, a adoption) Verdict {
 	if at, ok := checkpoint(v); ok {
 		r.LSN = at
 	}
+	// What the lost record promised is lost with it, and how far this volume's WAL goes is not known before it has been replayed: until the leader
+	// has written a promise of its own, nobody succeeds it without having heard it.
+	r.Sync = &record.Sync{}
 	out := wait(fmt.Sprintf("adopting this volume's database as bootstrap.adopt says: epoch %s on timeline %d", r.Epoch, r.Timeline))
 	out.Do, out.Record = Create, r
 	return out

@@ -73,6 +73,10 @@ func TestAdoptionActsOnlyOnce(t *testing.T) {
 		if first.Do != Create {
 			t.Fatalf("%s: %s: %s", adopt, first.Do, first.Reason)
 		}
+		// Its volume may hold far more than its checkpoint says: before it has been replayed nobody else may be elected.
+		if s := first.Record.Sync; s == nil || s.K != 0 || len(s.Members) > 0 {
+			t.Errorf("%s: the record lets others succeed a leader of whom nobody knows what it has: %+v", adopt, s)
+		}
 		f.Local.State.Volume.HighestEpoch = first.Record.Epoch // noted before the promotion
 		if again := Judge(f); again.Do != Nothing || !again.Person {
 			t.Errorf("%s acts again: %s", adopt, again.Reason)

@@ -16,6 +16,8 @@ type Condition struct {
 	Pod, Member string
 	// Leads: the right is in force, the database is made, and nothing is being handed over. Heard: guard is.
 	Leads, Heard bool
+	// Stored: the store takes this leader's renewals. Otherwise the right cannot be given to anybody.
+	Stored bool
 	// Writes: the server accepts connections as a primary, by guard's word. Wrote: one did so earlier in this reign.
 	Writes, Wrote bool
 	// Unwritable is how long this reign has been in force without a server that writes.
@@ -23,7 +25,7 @@ type Condition struct {
 	// Redo is how many bytes of WAL the server has to go through before it writes again, and Rate how many it does in a second; nil: not known.
 	Redo *int64
 	Rate float64
-	// End is where the WAL on the disk ends; 0: not known.
+	// End is where the WAL on the disk of a server that does not write ends; 0: not known.
 	End lsn.LSN
 	// Mute is for how long the server has answered nobody and none of its files has changed; Stuck, for how long the volume has not finished
 	// one small write, while the server's WAL stood still.
@@ -137,6 +139,8 @@ func (c Condition) giveUp(why string, kill bool) Treatment {
 		return Treatment{Reason: fmt.Sprintf("%s: %s; %s, so it goes on trying", c.Pod, why, because), Person: true}
 	}
 	switch {
+	case !c.Stored:
+		return stays("the Kubernetes API takes no writes from it now")
 	case c.PauseLeft > 0:
 		return stays("elections are paused")
 	case len(c.Record.GivenUp) >= mostGivenUp:
@@ -158,7 +162,8 @@ func (c Condition) relief() (best Relief, short string) {
 		if m.Heard {
 			heard = append(heard, Standing{Member: m.Member})
 		}
-		lag := c.Record.LSN.Sub(m.Reached)
+		// The record tells of a moment before the crash; the disk may hold more. It is not told to the record: no checksum of it was looked at.
+		lag := max(c.Record.LSN, c.End).Sub(m.Reached)
 		switch {
 		case m.Problem != "":
 			problems = append(problems, m.Pod+": "+m.Problem)

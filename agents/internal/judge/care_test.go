@@ -15,7 +15,7 @@ func ill() Condition {
 	r := recordOf(me)
 	r.Members = append(r.Members, record.Member{ID: "pvc-c", Pod: "a-replica-1"})
 	return Condition{
-		Pod: "a-primary-0", Member: "pvc-a", Leads: true, Heard: true, Wrote: true, Unwritable: time.Second, Redo: &redo, Rate: 10 << 20,
+		Pod: "a-primary-0", Member: "pvc-a", Leads: true, Heard: true, Stored: true, Wrote: true, Unwritable: time.Second, Redo: &redo, Rate: 10 << 20,
 		End: 0x5000080, Record: r,
 		Reliefs: []Relief{
 			{Member: "pvc-b", Pod: "a-replica-0", Heard: true, Reached: 0x4F00000},
@@ -67,6 +67,8 @@ func TestCareOfALeadersServer(t *testing.T) {
 
 		"elected_a_moment_ago":                     {[]func(*Condition){elected, out(59 * time.Second)}, stays("")},
 		"never_promoted":                           {[]func(*Condition){elected, out(time.Minute)}, gives("promoteTimeout")},
+		"never_promoted_and_the_disk_holds_more":   {[]func(*Condition){elected, out(time.Hour), behind, func(c *Condition) { c.End = 0x9000000 }}, told("lacks more than may be lost")},
+		"never_promoted_while_the_api_is_away":     {[]func(*Condition){elected, out(time.Hour), func(c *Condition) { c.Stored = false }}, told("takes no writes")},
 		"never_promoted_and_nobody_else":           {[]func(*Condition){elected, out(time.Hour), alone}, told("there is no other member")},
 		"never_promoted_and_nobody_fit":            {[]func(*Condition){elected, out(time.Hour), unfit}, told("a-replica-0: its volume is full")},
 		"never_promoted_and_others_lag":            {[]func(*Condition){elected, out(time.Hour), func(c *Condition) { behind(c); c.Record.LSN = 0x9000000 }}, told("lacks more than may be lost")},
@@ -95,6 +97,8 @@ func TestCareOfALeadersServer(t *testing.T) {
 		"long_recovery_while_paused":                  {[]func(*Condition){redo(600), func(c *Condition) { c.PauseLeft = 1 }}, stays("restarted in place")},
 		"longer_than_allowed_loses_what_is_allowed":   {[]func(*Condition){redo(10000), behind}, gives("maxCrashRecovery")},
 		"longer_than_allowed_and_more_would_be_lost":  {[]func(*Condition){redo(10000), func(c *Condition) { behind(c); c.Record.LSN = 0x9000000 }}, stays("restarted in place")},
+		"longer_than_allowed_while_the_api_is_away":   {[]func(*Condition){redo(10000), behind, func(c *Condition) { c.Stored = false }}, stays("restarted in place")},
+		"longer_than_allowed_and_the_disk_holds_more": {[]func(*Condition){redo(10000), behind, func(c *Condition) { c.End = 0x9000000 }}, stays("restarted in place")},
 		"recovery_is_slower_than_expected":            {[]func(*Condition){redo(600), behind, out(4 * time.Minute)}, stays("restarted in place")},
 		"recovery_has_taken_all_it_may":               {[]func(*Condition){redo(600), behind, out(5 * time.Minute)}, gives("maxCrashRecovery")},
 		"recovery_has_taken_all_it_may_nobody_else":   {[]func(*Condition){redo(600), alone, out(5 * time.Minute)}, told("goes on trying")},

@@ -207,7 +207,7 @@ func electSynchronous(f Facts, heard []Standing) (winner bool, reason string, st
 		}
 	}
 	if short := missing(r, on); short != "" {
-		return false, short, false
+		return false, short, true
 	}
 	if why := barred(own, r); why != "" {
 		return false, "this member cannot win: " + why, false
@@ -265,7 +265,7 @@ func electAsynchronous(f Facts, heard []Standing, silent []string) (winner bool,
 	}
 	if lag := r.LSN.Sub(own.Position); lag > f.Election.MaxLag {
 		return false, fmt.Sprintf("this member lacks %d bytes of what the leader had, and %d may be lost (failover.maxLagOnFailover): bring back %s, or allow more",
-			lag, f.Election.MaxLag, names(r, []string{r.Holder.Member})), false
+			lag, f.Election.MaxLag, names(r, []string{r.Holder.Member})), true
 	}
 	able := slices.DeleteFunc(heard, func(s Standing) bool { return barred(s, r) != "" })
 	slices.SortFunc(able, better)

@@ -185,7 +185,7 @@ func TestElection(t *testing.T) {
 
 		"lag_within_what_may_be_lost":      elected(lag(1<<20), leads(4)),
 		"lag_beyond_what_may_be_lost":      elected(lag(1<<20+1), waits("bring back a-replica-1")),
-		"lag_is_not_forgiven_by_waiting":   elected(all(lag(1<<20+1), free(time.Hour)), waits("lacks")),
+		"lag_is_not_forgiven_by_waiting":   elected(all(lag(1<<20+1), free(time.Hour)), stuck("lacks")),
 		"no_loss_is_allowed_and_none_is":   elected(func(f *Facts) { f.Election.MaxLag = 0 }, leads(4)),
 		"further_than_the_record_tells_of": elected(all(own(position(0x7000000)), func(f *Facts) { f.Election.MaxLag = 0 }), leads(4)),
 	})

@@ -87,7 +87,7 @@ func (k *Keeper) caring() func(context.Context) error {
 			rate = measured
 			k.log.Info("crash recovery measured", "bytes_per_second", int64(rate))
 		}
-		if c.Rate = rate; c.Wrote && !c.Writes {
+		if c.Rate = rate; !c.Writes {
 			k.expect(&p, n, v)
 			c.Redo, c.End = p.redo, p.end
 		}
@@ -102,6 +102,9 @@ func (k *Keeper) caring() func(context.Context) error {
 		if !t.GiveUp {
 			k.change(func(n *known) { n.care = t })
 			return nil
+		}
+		if n, v := k.look(), k.view(); !k.attends(n, v, boottime.Now()) || v.Record.Reign != p.reign || !t.Kill && writes(n.state) {
+			return nil // the members were asked meanwhile, and the server has come back or the right has ended
 		}
 		k.events.Tell(true, "LeaderGivesUp", t.Reason)
 		k.change(func(n *known) {
@@ -125,7 +128,7 @@ func (k *Keeper) condition(p *patient, n known, v lease.View, now boottime.Insta
 	s, limits := n.state, k.settings.Failover
 	c := judge.Condition{
 		Pod: k.o.Pod, Member: k.me().Member, Leads: true, Heard: !n.standsStale(), Record: v.Record,
-		Writes:    s.Server == grant.Writable && s.Phase == grant.Running,
+		Stored: v.Problem == "" && !v.Failsafe, Writes: writes(s),
 		PauseLeft: judge.PauseLeft(v.Record, v.Unchanged(now), n.lifted),
 		Limits:    judge.Limits{Promote: limits.Promote(), Recovery: limits.Recovery(), Hang: limits.Hang(), MaxLag: limits.MaxLag()},
 	}
@@ -145,6 +148,9 @@ func (k *Keeper) condition(p *patient, n known, v lease.View, now boottime.Insta
 	return c
 }
 
+// writes reports whether guard says that a server accepts connections as a primary.
+func writes(s *grant.State) bool { return s.Server == grant.Writable && s.Phase == grant.Running }
+
 // recovered tells how quickly a crash recovery that is over went, if it was long enough to show that.
 func (p *patient) recovered(writes bool, now boottime.Instant) (bytesPerSecond float64, ok bool) {
 	if !writes {
@@ -162,8 +168,16 @@ func (p *patient) recovered(writes bool, now boottime.Instant) (bytesPerSecond f
 
 // expect finds out, once for each crash, how much WAL the server has to go through, and where that ends.
 func (k *Keeper) expect(p *patient, n known, v lease.View) {
-	if p.redo != nil {
+	// While processes of a server that is going are left, they may still commit.
+	if s := n.state; p.redo != nil || s.Server != grant.Down && s.Server != grant.Standby || s.Phase == grant.Stopping {
 		return
+	}
+	line, from := v.Record.Timeline, opening(v.Record)
+	if line != v.Record.Opened { // it has not begun: what there is belongs to another one
+		if from = 0; n.state.Volume == nil {
+			return
+		}
+		line = n.state.Volume.Timeline
 	}
 	var size int64 = 64 << 20
 	if n.status != nil && n.status.SegmentSize > 0 {
@@ -181,7 +195,7 @@ func (k *Keeper) expect(p *patient, n known, v lease.View) {
 		c, err := controlfile.Read(data)
 		f := found{redo: c.Redo, err: err}
 		if f.end = f.redo; err == nil && c.State != controlfile.ShutDown {
-			f.end, f.err = walend.Find(data, v.Record.Timeline, max(c.Redo, opening(v.Record)), size)
+			f.end, f.err = walend.Find(data, line, max(c.Redo, from), size)
 		}
 		done <- f
 	}()
