@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"syscall"
@@ -118,7 +119,11 @@ func TestFailsafe(t *testing.T) {
 			t.Error("the server was never restarted")
 		}
 	})
-	step("api_cut_for_the_primary_alone_it_gives_way", func(t *testing.T) {
+	row := 1
+	// givesWay breaks the API for the primary alone, for longer than it bears that.
+	givesWay := func(t *testing.T, broken func(*http.Request) kubetest.Fault) {
+		t.Helper()
+		row++
 		leads := func(not *member) (leader *member) {
 			a.waitFor("somebody leads", func() bool {
 				for _, m := range all {
@@ -136,10 +141,10 @@ func TestFailsafe(t *testing.T) {
 				m.waitStatus("/replica?lag=1MB", 200)
 			}
 		}
-		if _, err := old.sql("INSERT INTO rows VALUES (2)"); err != nil {
+		if _, err := old.sql(fmt.Sprintf("INSERT INTO rows VALUES (%d)", row)); err != nil {
 			t.Fatal(err)
 		}
-		old.proxy.Break(func(*http.Request) kubetest.Fault { return kubetest.Fault{LoseRequest: true} })
+		old.proxy.Break(broken)
 		at := time.Now()
 		next := leads(old)
 		t.Logf("%s follows %s after %v", next.pod, old.pod, time.Since(at))
@@ -149,8 +154,45 @@ func TestFailsafe(t *testing.T) {
 		if !strings.Contains(old.keeper.Stderr(), "giving way") {
 			t.Error("the leader was fenced and did not hand over")
 		}
-		next.waitSQL("SELECT count(*) FROM rows WHERE id = 2", "1")
+		next.waitSQL(fmt.Sprintf("SELECT count(*) FROM rows WHERE id = %d", row), "1")
 		old.proxy.Heal()
 		old.waitStatus("/replica?lag=1MB", 200)
+	}
+	step("api_cut_for_the_primary_alone_it_gives_way", func(t *testing.T) {
+		givesWay(t, func(*http.Request) kubetest.Fault { return kubetest.Fault{LoseRequest: true} })
+	})
+	step("primary_alone_is_refused_the_record_it_can_read_and_gives_way", func(t *testing.T) {
+		givesWay(t, func(r *http.Request) kubetest.Fault {
+			if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/leases/") {
+				return kubetest.Fault{Status: http.StatusForbidden}
+			}
+			return kubetest.Fault{}
+		})
+	})
+	step("all_are_refused_the_record_and_the_primary_stays", func(t *testing.T) {
+		leader := a
+		for _, m := range all {
+			if code, _ := m.get("/primary"); code == 200 {
+				leader = m
+			}
+		}
+		before, _ := leader.sql("SELECT pg_postmaster_start_time()")
+		for _, m := range all {
+			m.proxy.Break(func(r *http.Request) kubetest.Fault {
+				if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/leases/") {
+					return kubetest.Fault{Status: http.StatusForbidden}
+				}
+				return kubetest.Fault{}
+			})
+		}
+		for end := time.Now().Add(35 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+			if _, err := leader.sql("INSERT INTO rows VALUES (1)"); err != nil {
+				t.Fatalf("the primary went down %v before the end: %v", time.Until(end), err)
+			}
+		}
+		heal()
+		if after, _ := leader.sql("SELECT pg_postmaster_start_time()"); after != before {
+			t.Errorf("server of %s, before %s", after, before)
+		}
 	})
 }

@@ -20,6 +20,8 @@ type Condition struct {
 	Stored bool
 	// Writes: the server accepts connections as a primary, by guard's word. Wrote: one did so earlier in this reign.
 	Writes, Wrote bool
+	// Full says that the volume has no room left for WAL; empty: it has.
+	Full string
 	// Unwritable is how long this reign has been in force without a server that writes.
 	Unwritable time.Duration
 	// Redo is how many bytes of WAL the server has to go through before it writes again, and Rate how many it does in a second; nil: not known.
@@ -62,6 +64,10 @@ type Relief struct {
 type Treatment struct {
 	// GiveUp: the server is stopped, and the right goes to whoever is elected; Kill: by SIGKILL, because a shutdown would not end.
 	GiveUp, Kill bool
+	// Heir is who is to follow if the server's end is clean.
+	Heir string
+	// ReadOnly: the server runs as a standby that streams from nobody, until there is room to write.
+	ReadOnly bool
 	// Reason is empty when there is nothing to say.
 	Reason string
 	// Person: this member goes on trying, and a person is needed.
@@ -84,6 +90,8 @@ func Care(c Condition) Treatment {
 		return Treatment{}
 	case c.Stuck >= c.Limits.Hang:
 		return c.giveUp(fmt.Sprintf("its volume has not finished a small write for %s, nor any of the server's", c.Limits.Hang), true)
+	case c.Full != "":
+		return c.full()
 	case c.Writes && c.Mute >= c.Limits.Hang:
 		return c.giveUp(fmt.Sprintf("its server has answered nobody for %s, and none of its files has changed", c.Limits.Hang), true)
 	case c.Writes:
@@ -94,6 +102,17 @@ func Care(c Condition) Treatment {
 		return c.giveUp(fmt.Sprintf("it was elected and has had no server that writes for %s (failover.promoteTimeout)", c.Limits.Promote), false)
 	}
 	return Treatment{}
+}
+
+// full: without room for WAL PostgreSQL ends, and so would every other one started on this volume. A member with room takes over; where none has any
+// reads go on, and nobody is chosen again and again (SAFETY D41).
+func (c Condition) full() Treatment {
+	if t := c.giveUp(c.Full, false); t.GiveUp {
+		return t
+	}
+	_, short := c.relief()
+	return Treatment{ReadOnly: true, Person: true, Reason: fmt.Sprintf("%s: %s: read-only until there is room: delete what is not needed, or raise persistence.size; %s",
+		c.Pod, c.Full, cmp.Or(short, "another member could lead, but not now"))}
 }
 
 // crashed: what the server has written is on its disk, and another member may lack some of it (SAFETY D27). It is restarted in place unless that
@@ -150,7 +169,7 @@ func (c Condition) giveUp(why string, kill bool) Treatment {
 	if short != "" {
 		return stays(short)
 	}
-	return Treatment{GiveUp: true, Kill: kill, Reason: fmt.Sprintf("%s: %s; %s could lead", c.Pod, why, best.Pod)}
+	return Treatment{GiveUp: true, Kill: kill, Heir: best.Member, Reason: fmt.Sprintf("%s: %s; %s could lead", c.Pod, why, best.Pod)}
 }
 
 // relief finds out whether an election would have a winner, and who that probably is. Nobody is chosen by this: the members vote.

@@ -27,8 +27,8 @@ func ill() Condition {
 
 func TestCareOfALeadersServer(t *testing.T) {
 	type want struct {
-		giveUp, kill, person bool
-		says                 string
+		giveUp, kill, person, readOnly bool
+		says                           string
 	}
 	stays := func(says string) want { return want{says: says} }
 	told := func(says string) want { return want{person: true, says: says} }
@@ -56,14 +56,24 @@ func TestCareOfALeadersServer(t *testing.T) {
 	sync := func(k int, set ...string) func(*Condition) {
 		return func(c *Condition) { c.Record.Sync = &record.Sync{K: k, Members: set} }
 	}
+	full := func(c *Condition) { c.Full = "its volume is full" }
+	reads := func(says string) want { return want{person: true, readOnly: true, says: says} }
 	for name, tt := range map[string]struct {
 		change []func(*Condition)
 		want   want
 	}{
-		"well":                   {[]func(*Condition){writes}, stays("")},
-		"right_not_in_force":     {[]func(*Condition){elected, out(time.Hour), func(c *Condition) { c.Leads = false }}, stays("")},
-		"guard_is_not_heard":     {[]func(*Condition){elected, out(time.Hour), func(c *Condition) { c.Heard = false }}, stays("")},
-		"hung_but_guard_unheard": {[]func(*Condition){writes, mute(time.Hour), stuck(time.Hour), func(c *Condition) { c.Heard = false }}, stays("")},
+		"volume_full_and_another_has_room":   {[]func(*Condition){writes, full}, gives("could lead")},
+		"all_volumes_full":                   {[]func(*Condition){writes, full, unfit}, reads("a-replica-0: its volume is full")},
+		"volume_full_and_nobody_else":        {[]func(*Condition){writes, full, alone}, reads("there is no other member")},
+		"volume_full_while_paused":           {[]func(*Condition){writes, full, func(c *Condition) { c.PauseLeft = 1 }}, reads("not now")},
+		"volume_full_and_given_up_twice":     {[]func(*Condition){writes, full, func(c *Condition) { c.Record.GivenUp = make([]record.Duration, 2) }}, reads("not now")},
+		"volume_full_and_the_server_crashed": {[]func(*Condition){full, unfit, out(time.Hour)}, reads("until there is room")},
+		"volume_full_and_hung":               {[]func(*Condition){writes, full, stuck(time.Hour)}, kills("small write")},
+		"read_only_server_is_not_mute":       {[]func(*Condition){full, unfit, mute(time.Hour)}, reads("until there is room")},
+		"well":                               {[]func(*Condition){writes}, stays("")},
+		"right_not_in_force":                 {[]func(*Condition){elected, out(time.Hour), func(c *Condition) { c.Leads = false }}, stays("")},
+		"guard_is_not_heard":                 {[]func(*Condition){elected, out(time.Hour), func(c *Condition) { c.Heard = false }}, stays("")},
+		"hung_but_guard_unheard":             {[]func(*Condition){writes, mute(time.Hour), stuck(time.Hour), func(c *Condition) { c.Heard = false }}, stays("")},
 
 		"elected_a_moment_ago":                     {[]func(*Condition){elected, out(59 * time.Second)}, stays("")},
 		"never_promoted":                           {[]func(*Condition){elected, out(time.Minute)}, gives("promoteTimeout")},
@@ -118,7 +128,7 @@ func TestCareOfALeadersServer(t *testing.T) {
 				change(&c)
 			}
 			got := Care(c)
-			if got.GiveUp != tt.want.giveUp || got.Kill != tt.want.kill || got.Person != tt.want.person || !strings.Contains(got.Reason, tt.want.says) || tt.want.says == "" && got.Reason != "" {
+			if got.GiveUp != tt.want.giveUp || got.Kill != tt.want.kill || got.Person != tt.want.person || got.ReadOnly != tt.want.readOnly || !strings.Contains(got.Reason, tt.want.says) || tt.want.says == "" && got.Reason != "" {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 			if (got.GiveUp || got.Person) && got.Reason == "" {

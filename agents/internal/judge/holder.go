@@ -48,6 +48,9 @@ func emptyHolder(f Facts) Verdict {
 // this directory; no time that passed takes the record away, only another holder does.
 func reigning(f Facts, v grant.Volume) Verdict {
 	r := f.Store.Record
+	if f.Care.ReadOnly && f.Store.InForce && f.Handover == nil && f.Local.State.Server != grant.Promoting {
+		return readOnly(f)
+	}
 	if v.WasPrimary == r.Epoch && f.Local.State.Server == grant.Standby {
 		// The directory was primary in this epoch and its server runs as a standby (after an outage of the API, or a promotion that
 		// a crash interrupted): opening it again would be a second promotion in one epoch (rules 14, 15).
@@ -85,6 +88,20 @@ func reigning(f Facts, v grant.Volume) Verdict {
 		reason += ": " + f.Care.Reason
 	}
 	return Verdict{Grant: g, Reason: reason, Person: f.Care.Person}
+}
+
+// readOnly: this member leads and cannot write. Its server is shut down under the lease and comes back as a standby, for readers; when it can
+// write again, it is promoted in a new epoch, as after an outage of the API.
+func readOnly(f Facts) Verdict {
+	r, reason := f.Store.Record, f.Care.Reason
+	if s := f.Local.State.Server; s == grant.Writable {
+		return Verdict{Reason: reason, Person: f.Care.Person, Grant: grant.Grant{
+			Role: grant.Stop, Reason: reason, Epoch: r.Epoch, Reign: r.Reign, Timeline: r.Timeline, SystemID: r.SystemID,
+		}}
+	}
+	out := replica(f, nil, reason)
+	out.Person = f.Care.Person
+	return out
 }
 
 // returning: an earlier life of this member holds the record, or this one has given it back. It is a candidate like any other (D2), except

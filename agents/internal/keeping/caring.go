@@ -91,7 +91,7 @@ func (k *Keeper) caring() func(context.Context) error {
 			k.expect(&p, n, v)
 			c.Redo, c.End = p.redo, p.end
 		}
-		if !c.Writes || c.Mute >= c.Limits.Hang || c.Stuck >= c.Limits.Hang {
+		if !c.Writes || c.Full != "" || c.Mute >= c.Limits.Hang || c.Stuck >= c.Limits.Hang {
 			c.Reliefs = reliefs(v.Record, k.me().Member, k.peers.Ask(ctx, v.Record.Members, k.me().Member, askLimit))
 		}
 		t := judge.Care(c)
@@ -103,12 +103,12 @@ func (k *Keeper) caring() func(context.Context) error {
 			k.change(func(n *known) { n.care = t })
 			return nil
 		}
-		if n, v := k.look(), k.view(); !k.attends(n, v, boottime.Now()) || v.Record.Reign != p.reign || !t.Kill && writes(n.state) {
+		if n, v := k.look(), k.view(); !k.attends(n, v, boottime.Now()) || v.Record.Reign != p.reign || !t.Kill && c.Full == "" && writes(n.state) {
 			return nil // the members were asked meanwhile, and the server has come back or the right has ended
 		}
 		k.events.Tell(true, "LeaderGivesUp", t.Reason)
 		k.change(func(n *known) {
-			n.handover, n.care = &judge.Handover{Reason: t.Reason, Unclean: true, Kill: t.Kill}, judge.Treatment{}
+			n.handover, n.care = &judge.Handover{Heir: t.Heir, Reason: t.Reason, Unclean: true, Kill: t.Kill}, judge.Treatment{}
 			n.handoverSince, n.handoverEpoch, n.handoverLimit = now, v.Record.Epoch, handoverLimit
 			n.unfit = unfit{until: now.Add(unfitFor), why: "it gave the right up: " + t.Reason}
 		})
@@ -128,13 +128,13 @@ func (k *Keeper) condition(p *patient, n known, v lease.View, now boottime.Insta
 	s, limits := n.state, k.settings.Failover
 	c := judge.Condition{
 		Pod: k.o.Pod, Member: k.me().Member, Leads: true, Heard: !n.standsStale(), Record: v.Record,
-		Stored: v.Problem == "" && !v.Failsafe, Writes: writes(s),
+		Stored: v.Trouble == "" && !v.Failsafe, Writes: writes(s), Full: n.full(),
 		PauseLeft: judge.PauseLeft(v.Record, v.Unchanged(now), n.lifted),
 		Limits:    judge.Limits{Promote: limits.Promote(), Recovery: limits.Recovery(), Hang: limits.Hang(), MaxLag: limits.MaxLag()},
 	}
 	known := s.Volume != nil && s.Volume.WasPrimary == v.Record.Epoch && s.Volume.PrimaryReign == v.Record.Reign
 	p.wrote = p.wrote || c.Writes || known
-	c.Wrote, c.Unwritable = p.wrote, p.idle.add(now, !c.Writes && c.Heard)
+	c.Wrote, c.Unwritable = p.wrote, p.idle.add(now, !c.Writes && c.Heard && c.Full == "")
 
 	signs := max(n.pulseAt, n.filesAt)
 	c.Mute = p.mute.add(now, c.Writes && signs <= p.signs)

@@ -53,7 +53,7 @@ func (k *Keeper) handedOver(ctx context.Context, v judge.Verdict) error {
 		err = k.gaveUp(ctx)
 	}
 	if err != nil {
-		if v := k.view(); v.Problem != "" && !v.InForce(boottime.Now()) {
+		if v := k.view(); v.Trouble != "" && !v.InForce(boottime.Now()) {
 			k.withdraw(ctx, v) // the server is stopped and the right has ended; whoever can reach the store need not wait
 		}
 		if !k.look().ending() {

@@ -38,7 +38,7 @@ func (k *Keeper) failsafe() func(context.Context) error {
 		v, now := k.view(), boottime.Now()
 		if !pleads(v, now) {
 			able = nil
-			if said != "" && v.Problem == "" {
+			if said != "" && v.Trouble == "" {
 				k.log.Info("the store is written again")
 			}
 			said = ""
@@ -55,7 +55,7 @@ func (k *Keeper) failsafe() func(context.Context) error {
 		}
 		if text := fmt.Sprint(good, why); text != said {
 			said = text
-			k.log.Warn("the store cannot be written", "goes_on", good, "reason", why, "error", v.Problem)
+			k.log.Warn("the store cannot be written", "goes_on", good, "reason", why, "error", v.Trouble)
 		}
 		able = able.add(boottime.Now(), answers)
 		if ids := able.since(boottime.Now(), ableFor); good && len(ids) > 0 {
@@ -68,7 +68,7 @@ func (k *Keeper) failsafe() func(context.Context) error {
 // pleads reports whether a leader asks the others to hold still. A process that has only read the record does not know its list: a write of the
 // process before it may still land, and whoever that one lists would not be asked.
 func pleads(v lease.View, now boottime.Instant) bool {
-	return v.Problem != "" && v.InForce(now) && v.Confirmed()
+	return v.Trouble != "" && v.InForce(now) && v.Confirmed()
 }
 
 func (k *Keeper) plea(r record.Record) peers.Plea {
@@ -249,6 +249,10 @@ func (k *Keeper) beating() func(context.Context) error {
 		count++
 		text := fmt.Sprint(count)
 		err := k.o.API.MarkPod(ctx, k.o.Pod, k.o.PodUID, kube.Marks{Annotations: map[string]*string{publish.AnnotationBeat: &text}})
+		if err == nil {
+			// Whoever may write to its pod may still be refused the record: by a policy, or because a right was taken away.
+			err = k.o.Lease.TryLease(ctx, k.settings.Release)
+		}
 		if err != nil {
 			return fmt.Errorf("write to the store: %w", err)
 		}

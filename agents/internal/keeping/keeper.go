@@ -165,6 +165,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	all.Go(func() { k.watchControl(ctx) })
 	all.Go(func() { k.pulse(ctx) })
 	all.Go(func() { k.watchFiles(ctx) })
+	all.Go(func() { k.watchRoom(ctx) })
 	all.Go(func() { _ = k.events.Run(ctx, k.o.API) })
 	all.Go(func() { k.lease(ctx) })
 	all.Go(func() { k.server.Run(ctx) })
@@ -208,7 +209,7 @@ func (k *Keeper) lease(ctx context.Context) {
 func (k *Keeper) noteView(v lease.View) {
 	k.mu.Lock()
 	last := k.known.lastView
-	k.known.lastView = viewKey{v.Known, v.Mine, v.InForce(boottime.Now()), v.Record.Epoch, v.Record.Free(), len(v.Record.Members), v.Record.Bootstrap != nil, v.Record.Opened, v.Problem != ""}
+	k.known.lastView = viewKey{v.Known, v.Mine, v.InForce(boottime.Now()), v.Record.Epoch, v.Record.Free(), len(v.Record.Members), v.Record.Bootstrap != nil, v.Record.Opened, v.Trouble != ""}
 	changed := last != k.known.lastView
 	if n := &k.known; v.Renewals != n.confirmed { // a late write of before meets a conflict now
 		n.confirmed, n.news.lists = v.Renewals, nil

@@ -38,6 +38,8 @@ type known struct {
 	walRate  *float64
 
 	free, size   *uint64
+	segmentSeen  int64 // size of the WAL files of the server that ran last
+	crammed      bool  // the volume is full
 	certificates map[string]float64
 
 	position position                    // while this member votes

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/layout"
@@ -241,20 +239,11 @@ func (r *rates) add(now boottime.Instant, end *lsn.LSN) *float64 {
 	return &rate
 }
 
-// measure looks at the volume and the certificates.
+// measure looks at the certificates.
 func (k *Keeper) measure(context.Context) error {
-	var st unix.Statfs_t
-	err := unix.Statfs(k.o.Volume, &st)
-	if err == nil {
-		free, size := st.Bavail*uint64(st.Bsize), st.Blocks*uint64(st.Bsize)
-		k.change(func(n *known) { n.free, n.size = &free, &size })
-	} else {
-		err = fmt.Errorf("measure the volume: %w", err)
-		k.change(func(n *known) { n.free, n.size = nil, nil })
-	}
-	days, certErr := certificateDays(k.o.TLS, time.Now())
+	days, err := certificateDays(k.o.TLS, time.Now())
 	k.change(func(n *known) { n.certificates = days })
-	return errors.Join(err, certErr)
+	return err
 }
 
 // certificateDays returns the days until the first certificate of each *.crt file expires. No directory: TLS files are not mounted here.

@@ -29,8 +29,6 @@ const (
 	rescan = time.Second
 	// obedience is how long a reader that was cancelled may take to let go.
 	obedience = 300 * time.Millisecond
-	// roomToLead is what a volume must have free for its member to be promoted.
-	roomToLead = 64 << 20
 )
 
 // position is the end of valid local WAL, as far as the server has shown it (SAFETY rule 9).
@@ -180,7 +178,7 @@ func (k *Keeper) barred(n known) string {
 		return "its pod ends"
 	case k.fencedByHand(n):
 		return "it is fenced by hand"
-	case n.free != nil && *n.free < roomToLead:
+	case n.free != nil && *n.free < roomToLead(n.segment()):
 		return "its volume is full"
 	}
 	return ""

@@ -106,6 +106,7 @@ type request struct {
 	selector                string
 	body                    any
 	patch                   bool
+	dry                     bool // asks whether it could be done, and changes nothing
 }
 
 // do sends one request, once, and decodes the answer into out, which may be nil.
@@ -114,6 +115,9 @@ func (c *Client) do(ctx context.Context, r request, out any) error {
 	defer cancel()
 	req := c.rest.Verb(r.method).AbsPath(r.group, "namespaces", c.namespace, r.resource, r.name).MaxRetries(0).
 		SetHeader("Accept", runtime.ContentTypeJSON).SetHeader("User-Agent", "pgspan-keeper").WarningHandler(rest.NoWarnings{})
+	if r.dry {
+		req.Param("dryRun", "All")
+	}
 	if r.selector != "" {
 		req.Param("labelSelector", r.selector)
 	}

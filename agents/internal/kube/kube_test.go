@@ -243,3 +243,33 @@ func TestConnectionsAreHTTP1AndClosedAfterAFailure(t *testing.T) {
 		t.Errorf("a connection was used again after a failure: %v", from)
 	}
 }
+
+func TestTryingALeaseChangesNothing(t *testing.T) {
+	c, k, ns := admin(t)
+	ctx := t.Context()
+	if err := k.TryLease(ctx, "a"); !kube.IsNotFound(err) {
+		t.Errorf("got %v, want not found", err)
+	}
+	made, err := k.CreateLease(ctx, kube.Lease{Object: kube.Object{Name: "a"}, Holder: "x", Duration: 8 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.TryLease(ctx, "a"); err != nil {
+		t.Error(err)
+	}
+	if now, err := k.Lease(ctx, "a"); err != nil || now.Version != made.Version {
+		t.Errorf("version %s, %v; want %s", now.Version, err, made.Version)
+	}
+	rbac := "/apis/rbac.authorization.k8s.io/v1/namespaces/" + ns
+	c.Do(t, "POST", rbac+"/roles", object{"metadata": object{"name": "reader"}, "rules": []object{{"apiGroups": []string{"coordination.k8s.io"}, "resources": []string{"leases"}, "verbs": []string{"get"}}}})
+	c.Do(t, "POST", rbac+"/rolebindings", object{"metadata": object{"name": "reader"},
+		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+		"subjects": []object{{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "keeper"}}})
+	reader := client(t, c, c.URL, c.Token(t, "keeper"), ns)
+	if _, err := reader.Lease(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.TryLease(ctx, "a"); err == nil {
+		t.Error("whoever may only read it is told that it can be written")
+	}
+}

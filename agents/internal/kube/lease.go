@@ -49,6 +49,18 @@ func (c *Client) UpdateLease(ctx context.Context, l Lease) (Lease, error) {
 	return made, nil
 }
 
+// TryLease reports why a Lease could not be written now; nothing is changed. Somebody else's write in between is no reason.
+func (c *Client) TryLease(ctx context.Context, name string) error {
+	l, err := c.Lease(ctx, name)
+	if err != nil {
+		return err
+	}
+	if _, err := c.lease(ctx, request{method: "PUT", name: name, body: l.object(), dry: true}); err != nil && !IsConflict(err) {
+		return fmt.Errorf("try to replace lease %s: %w", name, err)
+	}
+	return nil
+}
+
 func (c *Client) lease(ctx context.Context, r request) (Lease, error) {
 	r.group, r.resource = groupLease, "leases"
 	o := raw{}

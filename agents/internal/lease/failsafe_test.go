@@ -195,3 +195,36 @@ func TestWhoHasPromisedTakesNothing(t *testing.T) {
 		}
 	})
 }
+
+// A leader that can read and not write is in trouble until a write is confirmed, however often it reads in between (SAFETY D30).
+func TestWhatCanBeReadEndsNoTrouble(t *testing.T) {
+	r := leading(t)
+	refused := errors.New("403")
+	r.store.refuse = refused
+	for range 5 {
+		r.pass(time.Second)
+		r.turn(t.Context())
+		if v := r.View(); v.Trouble == "" || !v.Mine {
+			t.Fatalf("got %+v, want trouble", v)
+		}
+	}
+	r.store.deaf, r.store.refuse = true, nil
+	r.turn(t.Context())
+	r.store.deaf = false
+	r.store.loseRequest = 1
+	r.turn(t.Context())
+	if r.View().Trouble == "" {
+		t.Error("a read ended the trouble")
+	}
+	r.turn(t.Context())
+	if v := r.View(); v.Trouble != "" || v.Problem != "" {
+		t.Errorf("a confirmed write did not end it: %+v", v)
+	}
+	r.store.refuse = refused
+	r.turn(t.Context())
+	r.store.put(recordOf(other, 4))
+	r.turn(t.Context())
+	if v := r.View(); v.Mine || v.Trouble != "" {
+		t.Errorf("another's record is no trouble of this member's: %+v", v)
+	}
+}

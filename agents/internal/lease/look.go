@@ -41,6 +41,7 @@ func (l *Loop) repair(ctx context.Context, version string) error {
 	if err != nil {
 		l.update(func(v *View) {
 			v.Problem = fmt.Errorf("write the record again after it was removed or set back: %w", err).Error()
+			v.Trouble = v.Problem
 		})
 		l.unsure = true
 		return err
@@ -79,6 +80,9 @@ func (l *Loop) learn(v *View, r record.Record, version string, err error) {
 	default:
 		// Nothing was found out: all that was known still is, but the record may have been there in between.
 		v.Problem = err.Error()
+		if v.Mine {
+			v.Trouble = v.Problem
+		}
 		return
 	}
 	v.Answered, v.Problem = now, ""
@@ -86,7 +90,7 @@ func (l *Loop) learn(v *View, r record.Record, version string, err error) {
 		v.Problem = err.Error()
 	}
 	if !v.Mine {
-		v.Deadline, v.Failsafe = 0, false
+		v.Deadline, v.Failsafe, v.Trouble = 0, false, ""
 	}
 }
 

@@ -211,7 +211,7 @@ func (l *Loop) renew(ctx context.Context) error {
 	}
 	l.update(func(v *View) {
 		v.Failures++
-		v.Problem = err.Error()
+		v.Problem, v.Trouble = err.Error(), err.Error()
 	})
 	if !l.unsure { // a clear no
 		if lookErr := l.look(ctx); lookErr != nil {
@@ -256,7 +256,7 @@ func (l *Loop) won(r record.Record, version string, base boottime.Instant) {
 		v.Known, v.Record, v.Version, v.Since, v.Mine, v.Seen = Present, r, version, now, true, true
 		v.AbsentSince, v.AbsentWait = 0, max(l.timing.Duration, time.Duration(r.Duration))
 		v.Deadline, v.Failsafe = end, false
-		v.Answered, v.Problem = now, ""
+		v.Answered, v.Problem, v.Trouble = now, "", ""
 		v.Renewals++
 	})
 }

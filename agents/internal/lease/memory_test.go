@@ -20,6 +20,7 @@ type memory struct {
 	rec     record.Record
 	version int // 0: absent
 	broken  bool
+	refuse  error // reads are answered, and writes with this
 
 	loseRequest, loseAnswer int           // how many of the next writes
 	deaf                    bool          // reads and writes get no answer and do nothing
@@ -56,6 +57,9 @@ func (m *memory) Get(context.Context) (record.Record, string, error) {
 func (m *memory) write(ok func() error, r record.Record) (string, error) {
 	if err := m.enter(); err != nil {
 		return "", err
+	}
+	if m.refuse != nil {
+		return "", m.refuse
 	}
 	if m.loseRequest > 0 {
 		m.loseRequest--

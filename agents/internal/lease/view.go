@@ -60,6 +60,9 @@ type View struct {
 	AbsentWait time.Duration
 	// Problem is why the last request failed; empty if it did not.
 	Problem string
+	// Trouble is why this incarnation, which holds the record, could not write it when it last tried; empty: its last write was confirmed. What
+	// can be read says nothing about that.
+	Trouble string
 	// Failures counts renewals that were not confirmed.
 	Failures uint64
 	// Renewals counts those that were.

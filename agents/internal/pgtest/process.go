@@ -47,10 +47,10 @@ type Process struct {
 	code int
 }
 
-// leave takes the new mount namespace into the root file system. The other mounts of the machine must not stay in it: a copy of a mount keeps
+// leave takes the new mount namespace into the root file system, with what a test has mounted below it. The other mounts of the machine must not stay in it: a copy of a mount keeps
 // what is mounted in use, wherever else it is unmounted, for as long as the process runs.
 const leave = `set -e
-mount --bind "$1" "$1"
+mount --rbind "$1" "$1"
 cd "$1"
 shift
 pivot_root . .
