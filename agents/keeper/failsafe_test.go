@@ -64,6 +64,25 @@ func TestFailsafe(t *testing.T) {
 		}
 	}
 	step("api_down_for_all_the_primary_stays", stays)
+	step("keeper_restarts_while_the_api_is_down_and_the_primary_stays", func(t *testing.T) {
+		before := started()
+		outage()
+		a.waitFor("the others have promised", func() bool { return strings.Contains(a.keeper.Stderr(), `"goes_on":true`) })
+		a.keeper.Kill()
+		a.startKeeper()
+		for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+			if _, err := a.sql("INSERT INTO rows VALUES (1)"); err != nil {
+				t.Fatalf("the primary went down %v before the end: %v", time.Until(end), err)
+			}
+		}
+		a.waitStatus("/primary", 200)
+		heal()
+		a.waitFor("the lease is renewed again", func() bool { return strings.Contains(a.keeper.Stderr(), "the store is written again") })
+		time.Sleep(12 * time.Second) // promises lapse
+		if after := started(); after != before || !strings.Contains(s.record(), `"local":1}`) {
+			t.Errorf("server of %s, before %s; record %s", after, before, s.record())
+		}
+	})
 	step("a_dead_replica_leaves_the_list_and_the_primary_stays", func(t *testing.T) {
 		c.kill()
 		list := func() string {

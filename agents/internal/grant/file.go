@@ -13,6 +13,7 @@ import (
 const (
 	File      = "grant"
 	stateFile = "state"
+	memoFile  = "memo"
 )
 
 // ErrNone is returned when the file was never written.
@@ -56,6 +57,23 @@ func WriteState(dir string, s State) error {
 	s.Format = Format
 	if err := replace(filepath.Join(dir, stateFile), s); err != nil {
 		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
+}
+
+// ReadMemo fills v with what keeper keeps in the control directory for its own next process; ErrNone (wrapped) when there is nothing.
+func ReadMemo(dir string, v any) error {
+	if err := read(filepath.Join(dir, memoFile), v); err != nil {
+		return fmt.Errorf("read keeper's memo: %w", err)
+	}
+	return nil
+}
+
+// WriteMemo replaces that. One that cannot be replaced is removed: an old one might be believed.
+func WriteMemo(dir string, v any) error {
+	path := filepath.Join(dir, memoFile)
+	if err := replace(path, v); err != nil {
+		return fmt.Errorf("write keeper's memo: %w", errors.Join(err, os.Remove(path)))
 	}
 	return nil
 }

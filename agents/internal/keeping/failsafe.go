@@ -36,7 +36,8 @@ func (k *Keeper) failsafe() func(context.Context) error {
 	var able writers
 	return func(ctx context.Context) error {
 		v, now := k.view(), boottime.Now()
-		if !pleads(v, now) {
+		r, may := pleads(v, k.look().recalled, now)
+		if !may {
 			able = nil
 			if said != "" && v.Trouble == "" {
 				k.log.Info("the store is written again")
@@ -44,12 +45,12 @@ func (k *Keeper) failsafe() func(context.Context) error {
 			said = ""
 			return nil
 		}
-		listed := pleaList(v.Record.Members, k.lists(v), k.me().Member)
+		listed := pleaList(r.Members, k.lists(r), k.me().Member)
 		base := boottime.Now() // before the first request is sent
-		answers := k.peers.Plead(ctx, listed, k.plea(v.Record), pleaLimit)
+		answers := k.peers.Plead(ctx, listed, k.plea(r), pleaLimit)
 		good, why := agreed(listed, answers, k.settings.Members.Replicas)
 		if good {
-			if err := k.loop.Load().Prolong(base, v.Record); err != nil {
+			if err := k.loop.Load().Prolong(base, r); err != nil {
 				good, why = false, err.Error()
 			}
 		}
@@ -58,17 +59,26 @@ func (k *Keeper) failsafe() func(context.Context) error {
 			k.log.Warn("the store cannot be written", "goes_on", good, "reason", why, "error", v.Trouble)
 		}
 		able = able.add(boottime.Now(), answers)
-		if ids := able.since(boottime.Now(), ableFor); good && len(ids) > 0 {
+		if ids := able.since(boottime.Now(), ableFor); good && v.Confirmed() && len(ids) > 0 {
 			k.giveWay(ctx, v, ids)
 		}
 		return nil
 	}
 }
 
-// pleads reports whether a leader asks the others to hold still. A process that has only read the record does not know its list: a write of the
-// process before it may still land, and whoever that one lists would not be asked.
-func pleads(v lease.View, now boottime.Instant) bool {
-	return v.Trouble != "" && v.InForce(now) && v.Confirmed()
+// pleads reports whether a leader asks the others to hold still, and by which record. A process that has only read the record does not know its
+// list: a write of the process before it may still land, and whoever that one lists would not be asked. So it asks those besides whom that one
+// has noted, or nobody.
+func pleads(v lease.View, before *memo, now boottime.Instant) (record.Record, bool) {
+	switch {
+	case v.Trouble == "":
+		return record.Record{}, false
+	case v.Recalls(now):
+		return *v.Recalled, true
+	case !v.InForce(now):
+		return record.Record{}, false
+	}
+	return v.Record, v.Confirmed() || before != nil && before.Record.Epoch == v.Record.Epoch && before.Record.Reign == v.Record.Reign
 }
 
 func (k *Keeper) plea(r record.Record) peers.Plea {
@@ -134,7 +144,7 @@ func (k *Keeper) giveWay(ctx context.Context, v lease.View, able []string) {
 func (k *Keeper) withdraw(ctx context.Context, v lease.View) {
 	p := k.plea(v.Record)
 	p.Withdrawn = true
-	k.peers.Plead(context.WithoutCancel(ctx), pleaList(v.Record.Members, k.lists(v), k.me().Member), p, pleaLimit)
+	k.peers.Plead(context.WithoutCancel(ctx), pleaList(v.Record.Members, k.lists(v.Record), k.me().Member), p, pleaLimit)
 }
 
 // pleaList is everybody who may be in the record's list, but for the leader: as long as a change of the list is not confirmed, either may count.
@@ -174,13 +184,7 @@ func agreed(listed []record.Member, answers map[string]peers.PromiseAnswer, repl
 }
 
 // lists are the lists of members that may have been written since the last confirmed write.
-func (k *Keeper) lists(v lease.View) [][]record.Member {
-	n := k.look()
-	if n.news.epoch != v.Record.Epoch {
-		return nil
-	}
-	return n.news.lists
-}
+func (k *Keeper) lists(r record.Record) [][]record.Member { return unconfirmed(k.look(), r) }
 
 // promise answers a leader that cannot write to the store.
 func (k *Keeper) promise(p peers.Plea) peers.Promise {

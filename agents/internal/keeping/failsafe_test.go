@@ -67,22 +67,22 @@ func TestFailsafeAsksTheUnionOfUnconfirmedLists(t *testing.T) {
 }
 
 func TestListsStayUntilAWriteIsConfirmed(t *testing.T) {
-	k := &Keeper{electWake: newWake(), judgeWake: newWake(), publishWake: newWake(), observeWake: newWake(), handWake: newWake(), pleaWake: newWake()}
+	k := &Keeper{o: Options{Control: t.TempDir()}, electWake: newWake(), judgeWake: newWake(), publishWake: newWake(), observeWake: newWake(), handWake: newWake(), pleaWake: newWake()}
 	old, now := []record.Member{{ID: "a"}, {ID: "b"}}, []record.Member{{ID: "a"}}
 	v := holding(3, start.Add(time.Second))
 	v.Renewals = 5
 	k.noteView(v)
 	k.known.news = news{epoch: at(3), members: now, lists: [][]record.Member{old, now}}
 	k.noteView(v) // a failed renewal
-	if got := k.lists(v); len(got) != 2 {
+	if got := k.lists(v.Record); len(got) != 2 {
 		t.Errorf("not confirmed: got %v", got)
 	}
 	v.Renewals = 6
 	k.noteView(v)
-	if got := k.lists(v); len(got) != 1 || len(got[0]) != 1 {
+	if got := k.lists(v.Record); len(got) != 1 || len(got[0]) != 1 {
 		t.Errorf("confirmed: got %v", got)
 	}
-	if got := k.lists(holding(4, start.Add(time.Second))); got != nil {
+	if got := k.lists(holding(4, start.Add(time.Second)).Record); got != nil {
 		t.Errorf("another epoch's: got %v", got)
 	}
 }

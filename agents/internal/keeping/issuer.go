@@ -91,6 +91,8 @@ func (i *issuer) renewed(v lease.View) {
 			return // a fence is not taken back
 		}
 		g.Deadline = v.Deadline
+	case g.Role == grant.Primary && v.Recalls(i.now()) && v.Recalled.Epoch == g.Epoch && v.Recalled.Reign == g.Reign:
+		g.Deadline = max(g.Deadline, v.Deadline)
 	case g.Role == grant.Primary && v.Known == lease.Present && !v.Mine && i.now().Before(g.Deadline):
 		g.Role, g.Deadline = grant.Stop, i.now()
 		g.Reason = "another holder is recorded: " + v.Record.Holder.String()

@@ -86,6 +86,9 @@ type Keeper struct {
 	mu    sync.Mutex
 	known known
 
+	memoMu   sync.Mutex // while the memo is written; mu may be taken inside
+	memoLast memo
+
 	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake, syncWake, pleaWake, beatWake, careWake wake
 }
 
@@ -119,6 +122,14 @@ func New(o Options) (*Keeper, error) {
 	k.issuer = newIssuer(o.Control, me, state.Seq, k.log)
 	if p := k.issuer.previous(); p != nil {
 		k.known.member, k.known.unfenced = p.Holder.Member, p.Unfenced
+		if k.issuer.inForce() {
+			if k.known.recalled, err = recall(o.Control, *p); err != nil {
+				k.log.Warn("what an earlier process knew of the record is not readable", "error", err)
+			}
+			if m := k.known.recalled; m != nil {
+				k.known.memo = *m
+			}
+		}
 		k.log.Info("grant of an earlier process adopted", "seq", p.Seq, "role", p.Role, "epoch", p.Epoch.String())
 	}
 	return k, nil
@@ -191,6 +202,9 @@ func (k *Keeper) lease(ctx context.Context) {
 			}
 			if p := k.issuer.previous(); p != nil && p.Role == grant.Primary && k.issuer.inForce() {
 				o.Adopted = p.Deadline
+				if m := k.look().recalled; m != nil {
+					o.Recalled = &m.Record
+				}
 			}
 			l := lease.New(o)
 			k.loop.Store(l)
@@ -211,13 +225,17 @@ func (k *Keeper) noteView(v lease.View) {
 	last := k.known.lastView
 	k.known.lastView = viewKey{v.Known, v.Mine, v.InForce(boottime.Now()), v.Record.Epoch, v.Record.Free(), len(v.Record.Members), v.Record.Bootstrap != nil, v.Record.Opened, v.Trouble != ""}
 	changed := last != k.known.lastView
-	if n := &k.known; v.Renewals != n.confirmed { // a late write of before meets a conflict now
+	confirmed := v.Renewals != k.known.confirmed
+	if n := &k.known; confirmed { // a late write of before meets a conflict now
 		n.confirmed, n.news.lists = v.Renewals, nil
 		if n.news.members != nil {
 			n.news.lists = [][]record.Member{n.news.members}
 		}
 	}
 	k.mu.Unlock()
+	if confirmed && v.Mine {
+		k.remember(&v.Record)
+	}
 	if changed && v.Mine && (last.epoch != v.Record.Epoch || last.opened != v.Record.Opened) {
 		k.tellPeers(context.Background(), v.Record)
 	}

@@ -86,6 +86,9 @@ type known struct {
 
 	secondLine *observed.SecondLine // what the leader found when it last asked the servers themselves; nil: nothing
 
+	memo     memo  // what is noted for a next process; Format 0: nothing
+	recalled *memo // what the process before this one noted, until this one has had a write confirmed
+
 	confirmed uint64 // renewals, when news.lists was last cut back
 
 	verdict  judge.Verdict
@@ -173,6 +176,9 @@ func (k *Keeper) tellRecord(e epoch.Epoch, f func(*news)) {
 	f(&k.known.news)
 	n := k.known.news
 	k.mu.Unlock()
+	if !k.remember(nil) {
+		return // a list that the next process would not know of is not written
+	}
 	if l := k.loop.Load(); l != nil {
 		l.Carry(lease.News{Record: n.apply})
 	}
@@ -203,9 +209,13 @@ func (n known) freshStatus(now boottime.Instant) *pg.Status {
 // Snapshot is what is known now, for metrics, health and publishing.
 func (k *Keeper) Snapshot() observed.Snapshot {
 	n, v, now := k.look(), k.view(), boottime.Now()
+	recalls := v.Recalls(now)
+	if recalls {
+		v.Record.Epoch = v.Recalled.Epoch
+	}
 	s := observed.Snapshot{
-		At: time.Now(), Leader: v.Mine, Granted: v.InForce(now) && k.issuer.inForce(), Epoch: v.Record.Epoch, Reason: n.verdict.Reason,
-		Person: n.verdict.Person, Server: n.freshStatus(now), Renewals: v.Renewals, Failures: v.Failures, Failsafe: v.Failsafe && v.InForce(now),
+		At: time.Now(), Leader: v.Mine || recalls, Granted: (v.InForce(now) || recalls) && k.issuer.inForce(), Epoch: v.Record.Epoch, Reason: n.verdict.Reason,
+		Person: n.verdict.Person, Server: n.freshStatus(now), Renewals: v.Renewals, Failures: v.Failures, Failsafe: v.Failsafe && (v.InForce(now) || recalls),
 		SecondLine: n.secondLine, VolumeFree: n.free, VolumeSize: n.size, Certificates: n.certificates, Loops: k.loops.all(),
 	}
 	if v.Answered != 0 {

@@ -79,10 +79,14 @@ func (l *Loop) Prolong(base boottime.Instant, of record.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	v, now := l.View(), l.now()
+	recalls := v.Recalls(now)
+	if recalls {
+		v.Record = *v.Recalled
+	}
 	switch {
-	case !v.Mine || v.Record.Epoch != of.Epoch || v.Record.Reign != of.Reign:
+	case !v.Mine && !recalls || v.Record.Epoch != of.Epoch || v.Record.Reign != of.Reign:
 		return fmt.Errorf("prolong the right to write: another reign than that of the promises: %w", ErrStale)
-	case !v.InForce(now):
+	case !v.InForce(now) && !recalls:
 		return fmt.Errorf("prolong the right to write: it has ended: %w", ErrStale)
 	case now.Before(base):
 		return fmt.Errorf("prolong the right to write: the promises are of later than now")
@@ -90,6 +94,9 @@ func (l *Loop) Prolong(base boottime.Instant, of record.Record) error {
 	end := base.Add(min(l.timing.FenceAfter, time.Duration(v.Record.FenceAfter)))
 	if !v.Deadline.Before(end) {
 		return nil
+	}
+	if recalls {
+		v.Record = record.Record{} // nothing was heard of it
 	}
 	v.Deadline, v.Failsafe = end, true
 	l.view.Store(&v)

@@ -80,11 +80,12 @@ func (l *Loop) learn(v *View, r record.Record, version string, err error) {
 	default:
 		// Nothing was found out: all that was known still is, but the record may have been there in between.
 		v.Problem = err.Error()
-		if v.Mine {
+		if v.Mine || v.Known == Unreachable && v.Recalled != nil {
 			v.Trouble = v.Problem
 		}
 		return
 	}
+	v.Recalled = nil // from here on the store's word counts
 	v.Answered, v.Problem = now, ""
 	if errors.Is(err, ErrBroken) {
 		v.Problem = err.Error()

@@ -68,6 +68,8 @@ type Options struct {
 	// Adopted is the deadline of an unexpired grant that an earlier process of this incarnation left behind (SAFETY D39). It counts
 	// only if the store still says that this incarnation holds the record.
 	Adopted boottime.Instant
+	// Recalled is the record of that grant's reign, as the earlier process last had it confirmed; nil: it is not known.
+	Recalled *record.Record
 	// Changed is called by the loop, before it does anything else, whenever the view or the deadline changed. It must not block.
 	Changed func(View)
 	// Now reads the boot clock; nil means the real one.
@@ -85,7 +87,7 @@ func New(o Options) *Loop {
 	l := &Loop{store: o.Store, me: o.Me, timing: o.Timing, now: o.Now, changed: o.Changed,
 		orders: make(chan order), nudge: make(chan struct{}, 1)}
 	// The adopted deadline stands in the view from the start, but counts only together with Mine.
-	l.view.Store(&View{Deadline: o.Adopted, AbsentWait: o.Timing.Duration})
+	l.view.Store(&View{Deadline: o.Adopted, Recalled: o.Recalled, AbsentWait: o.Timing.Duration})
 	return l
 }
 

@@ -46,6 +46,9 @@ type View struct {
 	Mine bool
 	// Deadline is when this incarnation's right to write ends, unless it is renewed. Zero: it has none.
 	Deadline boottime.Instant
+	// Recalled is the record by which an earlier process of this incarnation was in force, as long as the store has not answered this one. It is
+	// good for asking the others to hold still, and for nothing that is written.
+	Recalled *record.Record
 	// Failsafe: Deadline rests on the promises of the other members and not on a renewal.
 	Failsafe bool
 	// Answered is when the store last answered anything definite; zero: never.
@@ -71,6 +74,11 @@ type View struct {
 
 // InForce reports whether this incarnation may write at now.
 func (v View) InForce(now boottime.Instant) bool { return v.Mine && now.Before(v.Deadline) }
+
+// Recalls reports whether this incarnation may go on at now by what an earlier process of it knew: the store has not answered since.
+func (v View) Recalls(now boottime.Instant) bool {
+	return v.Known == Unreachable && v.Recalled != nil && now.Before(v.Deadline)
+}
 
 // Confirmed reports whether the store has confirmed a write of this very process. Before that, a write of the process before it may still land:
 // the record that was read is then not the one that others go by, and nothing that rests on who is listed or counted in it may be decided.

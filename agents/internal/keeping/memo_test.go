@@ -1,0 +1,126 @@
+package keeping
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/record"
+)
+
+// leaving is a keeper that leads by a confirmed record of two members.
+func leaving(t *testing.T) *Keeper {
+	t.Helper()
+	k := &Keeper{o: Options{Control: t.TempDir()}, log: slog.New(slog.DiscardHandler)}
+	if !k.remember(&record.Record{Holder: me, Epoch: at(3), Reign: "r", Members: []record.Member{{ID: me.Member}, {ID: "pvc-b"}}}) {
+		t.Fatal("not noted")
+	}
+	return k
+}
+
+func granted() grant.Grant {
+	return grant.Grant{Role: grant.Primary, Holder: me, Epoch: at(3), Reign: "r"}
+}
+
+// asks are those whom a keeper would ask to hold still.
+func asks(k *Keeper, r record.Record) (ids string) {
+	for _, m := range pleaList(r.Members, k.lists(r), me.Member) {
+		ids += m.ID + " "
+	}
+	return ids
+}
+
+func TestNextProcessAsksAllWhomAWriteOfTheOneBeforeMayList(t *testing.T) {
+	k := leaving(t)
+	// A third member is listed by a write whose fate nobody knows: the process ends with it in flight.
+	k.tellRecord(at(3), func(n *news) {
+		n.members = []record.Member{{ID: me.Member}, {ID: "pvc-b"}, {ID: "pvc-c"}}
+		n.lists = append(n.lists, n.members)
+	})
+	next := &Keeper{o: k.o, log: k.log}
+	m, err := recall(k.o.Control, granted())
+	if err != nil || m == nil {
+		t.Fatalf("got %v, %v", m, err)
+	}
+	next.known.recalled, next.known.memo = m, *m
+	if got := asks(next, m.Record); got != "pvc-b pvc-c " {
+		t.Errorf("it asks %q", got)
+	}
+	// It takes one off the list, and ends before that is confirmed, too.
+	next.tellRecord(at(3), func(n *news) {
+		n.members = []record.Member{{ID: me.Member}}
+		n.lists = append(n.lists, n.members)
+	})
+	third := &Keeper{o: k.o, log: k.log}
+	if m, err = recall(k.o.Control, granted()); err != nil || m == nil {
+		t.Fatalf("got %v, %v", m, err)
+	}
+	third.known.recalled = m
+	if got := asks(third, m.Record); got != "pvc-b pvc-c " {
+		t.Errorf("the process after that asks %q", got)
+	}
+	// A confirmed write ends all doubt.
+	r := m.Record.Clone()
+	r.Members = []record.Member{{ID: me.Member}, {ID: "pvc-c"}}
+	third.remember(&r)
+	if got := asks(third, r); got != "pvc-c " {
+		t.Errorf("after a confirmed write it asks %q", got)
+	}
+}
+
+func TestWhatIsNotOfTheGrantsReignIsNotRecalled(t *testing.T) {
+	k := leaving(t)
+	for name, change := range map[string]func(*grant.Grant){
+		"another_epoch":       func(g *grant.Grant) { g.Epoch = at(4) },
+		"another_reign":       func(g *grant.Grant) { g.Reign = "s" },
+		"another_incarnation": func(g *grant.Grant) { g.Holder.Pod = "another" },
+		"a_stop":              func(g *grant.Grant) { g.Role = grant.Stop },
+	} {
+		g := granted()
+		change(&g)
+		if m, err := recall(k.o.Control, g); m != nil || err != nil {
+			t.Errorf("%s: got %+v, %v", name, m, err)
+		}
+	}
+	if m, err := recall(t.TempDir(), granted()); m != nil || err != nil {
+		t.Errorf("nothing was noted: got %+v, %v", m, err)
+	}
+}
+
+func TestListThatCannotBeNotedIsNotWritten(t *testing.T) {
+	k := leaving(t)
+	k.o.Control = filepath.Join(k.o.Control, "gone")
+	if k.remember(nil) != true {
+		t.Error("nothing has changed, and that is not written")
+	}
+	k.known.news = news{epoch: at(3), lists: [][]record.Member{{{ID: "pvc-c"}}}}
+	if k.remember(nil) {
+		t.Error("the list may be written although no next process would know of it")
+	}
+}
+
+func TestMemoIsWrittenOnlyWhenItSaysMore(t *testing.T) {
+	k := leaving(t)
+	stat := func() os.FileInfo {
+		info, err := os.Stat(filepath.Join(k.o.Control, "memo"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	before := stat()
+	r := k.known.memo.Record.Clone()
+	r.Beat, r.LSN = 99, 12345
+	k.remember(&r)
+	if !os.SameFile(before, stat()) {
+		t.Error("each renewal writes")
+	}
+	r.Duration = record.Duration(time.Minute)
+	k.remember(&r)
+	if os.SameFile(before, stat()) {
+		t.Error("a longer duration is not noted")
+	}
+}
