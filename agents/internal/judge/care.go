@@ -64,6 +64,8 @@ type Relief struct {
 type Treatment struct {
 	// GiveUp: the server is stopped, and the right goes to whoever is elected; Kill: by SIGKILL, because a shutdown would not end.
 	GiveUp, Kill bool
+	// Cause is why the right is given up, without who could take it.
+	Cause string
 	// Heir is who is to follow if the server's end is clean.
 	Heir string
 	// ReadOnly: the server runs as a standby that streams from nobody, until there is room to write.
@@ -169,7 +171,7 @@ func (c Condition) giveUp(why string, kill bool) Treatment {
 	if short != "" {
 		return stays(short)
 	}
-	return Treatment{GiveUp: true, Kill: kill, Heir: best.Member, Reason: fmt.Sprintf("%s: %s; %s could lead", c.Pod, why, best.Pod)}
+	return Treatment{GiveUp: true, Kill: kill, Cause: why, Heir: best.Member, Reason: fmt.Sprintf("%s: %s; %s could lead", c.Pod, why, best.Pod)}
 }
 
 // relief finds out whether an election would have a winner, and who that probably is. Nobody is chosen by this: the members vote.

@@ -131,7 +131,7 @@ func TestCareOfALeadersServer(t *testing.T) {
 			if got.GiveUp != tt.want.giveUp || got.Kill != tt.want.kill || got.Person != tt.want.person || got.ReadOnly != tt.want.readOnly || !strings.Contains(got.Reason, tt.want.says) || tt.want.says == "" && got.Reason != "" {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
-			if (got.GiveUp || got.Person) && got.Reason == "" {
+			if got.GiveUp && (got.Cause == "" || got.Heir == "") || (got.GiveUp || got.Person) && got.Reason == "" {
 				t.Error("no reason")
 			}
 		})

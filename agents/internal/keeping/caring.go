@@ -110,7 +110,7 @@ func (k *Keeper) caring() func(context.Context) error {
 		k.change(func(n *known) {
 			n.handover, n.care = &judge.Handover{Heir: t.Heir, Reason: t.Reason, Unclean: true, Kill: t.Kill}, judge.Treatment{}
 			n.handoverSince, n.handoverEpoch, n.handoverLimit = now, v.Record.Epoch, handoverLimit
-			n.unfit = unfit{until: now.Add(unfitFor), why: "it gave the right up: " + t.Reason}
+			n.unfit = unfit{until: now.Add(unfitFor), why: "it gave the right up: " + t.Cause}
 		})
 		k.judgeWake.up()
 		return nil
