@@ -130,6 +130,39 @@ func TestUnwellServer(t *testing.T) {
 	})
 }
 
+// SAFETY D27: a crash with much WAL to go through costs no longer than another member's promotion, when that one has all of it.
+func TestLongRecovery(t *testing.T) {
+	s := newSiteApart(t, 17)
+	a, b := s.member(release+"-primary-0", "primary"), s.member(release+"-replica-0", "replica")
+	a.create()
+	a.waitStatus("/primary", 200)
+	b.create()
+	b.waitStatus("/replica?lag=1MB", 200)
+	for _, q := range []string{
+		"CREATE TABLE rows (id int)", "ALTER SYSTEM SET checkpoint_timeout = '1h'", "ALTER SYSTEM SET max_wal_size = '4GB'", "SELECT pg_reload_conf()", "CHECKPOINT",
+		"SELECT count(pg_logical_emit_message(false, 'much', repeat('x', 1000000))) FROM generate_series(1, 500)", "INSERT INTO rows VALUES (1)",
+	} {
+		if _, err := a.sql(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.waitSQL("SELECT count(*) FROM rows", "1")
+	for _, p := range a.guard.Children() {
+		if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	b.waitStatus("/primary", 200)
+	t.Logf("another member leads after %v", time.Since(began))
+	if said := a.keeper.Stderr(); !strings.Contains(said, b.pod+" lacks nothing") {
+		t.Error("the reason is not told")
+	}
+	a.waitStatus("/replica?lag=1MB", 200)
+	b.waitSQL("SELECT count(*) FROM rows", "1")
+	a.waitSQL("SELECT count(*) FROM rows", "1")
+}
+
 // childrenOf are the processes below another one.
 func childrenOf(t *testing.T, pid int) (pids []int) {
 	t.Helper()

@@ -40,6 +40,8 @@ type Facts struct {
 	// Synchronous: the settings ask for synchronous mode. Sync is whom commits of this reign wait for, as was last decided; nil: nothing was.
 	Synchronous bool
 	Sync        *grant.Sync
+	// Full says that this member's volume has no room left; empty: it has.
+	Full string
 	// Care is what this member, which leads, has found about its server.
 	Care Treatment
 	// Handover: this member leads and is to give the right to Heir, by its own wish; nil: it is not.

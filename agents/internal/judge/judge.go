@@ -212,6 +212,10 @@ func follower(f Facts) Verdict {
 	if r.Opened == r.Timeline {
 		out.Grant.Lines = r.Lines
 	}
+	if f.Full != "" {
+		out.Reason += fmt.Sprintf("; %s: its server ends whenever it needs more: delete what is not needed, or raise persistence.size", f.Full)
+		out.Person = true
+	}
 	if f.volumeGone(r.Holder.Member) {
 		out.Reason += "; its volume is gone, and the listed members elect another when its lease runs out"
 	}

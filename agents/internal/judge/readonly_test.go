@@ -27,6 +27,9 @@ func TestLeaderThatCannotWrite(t *testing.T) {
 		"room_again_it_leads_on":              leading(grant.Standby, all(room, long), want{do: Take, epoch: at(4), line: 4}),
 		"room_before_it_was_down":             leading(grant.Writable, room, want{role: grant.Primary, epoch: at(3), line: 3}),
 	})
+	follows := held(other)
+	follows.Full = "its volume is full"
+	check(t, map[string]row{"standby_on_a_full_volume_goes_on_and_a_person_is_told": {follows, nil, want{role: grant.Replica, person: true, says: "raise persistence.size"}}})
 	f := leading(grant.Writable, nil, want{}).facts
 	if v := Judge(f); v.Fence {
 		t.Error("the server is killed and not shut down")

@@ -112,6 +112,7 @@ func (k *Keeper) facts() judge.Facts {
 	} else if k.votingSince == 0 {
 		k.votingSince = now
 	}
+	f.Full = n.full()
 	limits := k.settings.Failover
 	f.Election = judge.Election{For: since(k.votingSince, now), Wait: limits.Wait(), MaxLag: limits.MaxLag(), MaxDiscard: limits.MaxDiscard(), Peers: n.heard}
 	f.Local.Standing, f.Local.Replayed, f.Handover, f.Care = k.standing(), n.replayed(now), n.handover, n.care
