@@ -22,7 +22,7 @@ const (
 	// unfitFor is how long a member that gave the right up leaves it to others. A new process of its keeper knows nothing of it.
 	unfitFor = 10 * time.Minute
 	// assumedRedo is how much WAL a server goes through in a second when none of this process's life has shown it; a recovery of measuredRedo bytes does.
-	assumedRedo  = 32 << 20
+	assumedRedo  = 64 << 20
 	measuredRedo = 64 << 20
 	// volumeTime bounds what is read from a volume that may hang.
 	volumeTime = 2 * time.Second
