@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/record"
 )
 
@@ -122,5 +123,69 @@ func TestMemoIsWrittenOnlyWhenItSaysMore(t *testing.T) {
 	k.remember(&r)
 	if os.SameFile(before, stat()) {
 		t.Error("a longer duration is not noted")
+	}
+}
+
+func TestGrantGoesOnByWhatIsRecalled(t *testing.T) {
+	known := record.Record{Holder: me, Epoch: at(3), Reign: "r", Timeline: 3}
+	granted := primary(3)
+	granted.Reign = "r"
+	for name, tt := range map[string]struct {
+		change func(*lease.View)
+		moves  bool
+	}{
+		"its_reign":              {func(*lease.View) {}, true},
+		"another_reign":          {func(v *lease.View) { v.Recalled.Reign = "s" }, false},
+		"another_epoch":          {func(v *lease.View) { v.Recalled.Epoch = at(4) }, false},
+		"the_store_has_answered": {func(v *lease.View) { v.Known = lease.Absent }, false},
+		"it_has_ended_meanwhile": {func(v *lease.View) { v.Deadline = start }, false},
+		"nothing_is_known_of_it": {func(v *lease.View) { v.Recalled = nil }, false},
+		"it_would_end_earlier":   {func(v *lease.View) { v.Deadline = start.Add(time.Second) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, t.TempDir())
+			before := holding(3, start.Add(2*time.Second))
+			before.Record.Reign = "r"
+			r.must(granted, before)
+			copied := known
+			v := lease.View{Recalled: &copied, Deadline: start.Add(5 * time.Second)}
+			tt.change(&v)
+			r.renewed(v)
+			want := start.Add(2 * time.Second)
+			if tt.moves {
+				want = start.Add(5 * time.Second)
+			}
+			if g := r.file(); g.Deadline != want || g.Role != grant.Primary {
+				t.Errorf("got %s until %v, want %v", g.Role, g.Deadline, want)
+			}
+		})
+	}
+}
+
+func TestWhoIsAskedByARestartedKeeper(t *testing.T) {
+	mine := holding(3, start.Add(time.Second))
+	mine.Trouble, mine.Record.Reign = "timeout", "r"
+	noted := &memo{Record: record.Record{Epoch: at(3), Reign: "r"}}
+	recalls := lease.View{Recalled: &noted.Record, Deadline: start.Add(time.Second), Trouble: "timeout"}
+	confirmed, well, over := mine, mine, recalls
+	confirmed.Renewals = 1
+	well.Trouble = ""
+	over.Deadline = start
+	for name, tt := range map[string]struct {
+		v      lease.View
+		before *memo
+		want   bool
+	}{
+		"confirmed":                              {confirmed, nil, true},
+		"only_read":                              {mine, nil, false},
+		"only_read_and_the_one_before_has_noted": {mine, noted, true},
+		"only_read_and_another_reigns_note":      {mine, &memo{Record: record.Record{Epoch: at(3), Reign: "s"}}, false},
+		"not_read_and_noted":                     {recalls, noted, true},
+		"not_read_and_over":                      {over, noted, false},
+		"no_trouble":                             {well, noted, false},
+	} {
+		if _, got := pleads(tt.v, tt.before, start); got != tt.want {
+			t.Errorf("%s: got %v", name, got)
+		}
 	}
 }
