@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"sync"
 	"testing"
@@ -97,6 +98,13 @@ func (r *release) writing(t *testing.T, ctx context.Context, table string, body 
 	if err == nil {
 		begin = time.Now()
 		body()
+		// Its gap ends when it writes again itself, whoever else could before.
+		over := time.Now()
+		err = cluster.Wait(ctx, "the writer writes again", func(context.Context) (bool, string, error) {
+			log := w.Log()
+			last := log[len(log)-1]
+			return last.Sent.After(over) && !last.Acked.IsZero(), fmt.Sprint(last.Err), nil
+		})
 	}
 	stop()
 	<-done

@@ -24,6 +24,13 @@ func (r *release) volume(pod string) string {
 func fullVolume(t *testing.T, ctx context.Context) {
 	ha.loses(t, ctx, 90*time.Second, func(primary string) {
 		fault(t, "fill", ha.volume(primary), "100%")
+		// A server has segments in reserve. These use them up: the next one finds no room, and that is the end of a server.
+		for range 40 {
+			if _, err := site.SQL(ctx, ha.namespace, primary, "select pg_logical_emit_message(false, 'e2e', repeat('x', 8000)); select pg_switch_wal()"); err != nil {
+				t.Logf("out of room: %v", err)
+				break
+			}
+		}
 		// Reads go on, wherever they are answered, and nobody is chosen again and again.
 		failed := 0
 		for range 15 {
