@@ -101,6 +101,7 @@ func TestSynchronous(t *testing.T) {
 	})
 	run(t, "any_one_loses_nothing_with_the_primarys_node", 4*time.Minute, anyOne)
 	run(t, "strict_waits_rather_than_acknowledge_alone", 4*time.Minute, strict)
+	run(t, "asynchronous_again", 2*time.Minute, func(t *testing.T, ctx context.Context) { ha.install(t, ctx, nil); ha.whole(t, ctx) })
 }
 
 // nudge has kubelet look at its pods at once; it brings a changed ConfigMap within a minute or more otherwise.
@@ -132,6 +133,7 @@ func (r *release) synchronous(t *testing.T, ctx context.Context, mode, number st
 		r.evidence(t)
 		t.Fatal(err)
 	}
+	r.written(t, ctx) // the Service leads nowhere until the replicas have what the server had
 }
 
 func anyOne(t *testing.T, ctx context.Context) {

@@ -195,7 +195,8 @@ func (h *history) client(ctx context.Context, id int, connect func(context.Conte
 			h.add(id, in, out, call, end)
 		}
 		var answer *pgconn.PgError
-		if err != nil && (!errors.As(err, &answer) || conn.IsClosed()) {
+		// A server that only reads is one that has been deposed: its sessions stay, the Service leads elsewhere.
+		if err != nil && (!errors.As(err, &answer) || conn.IsClosed() || answer.Code == "25006") {
 			conn.Close(context.WithoutCancel(ctx))
 			conn = nil
 		}
