@@ -97,7 +97,7 @@ func total(m Matrix) (n int) {
 
 // Page writes the lines for readers of the repository. It has no results, so that it changes with the lines only.
 func Page(w io.Writer, m Matrix) {
-	fmt.Fprint(w, "# What is promised, and which test shows it\n\nMade by `make matrix` from [test/matrix/lines.yaml](../../test/matrix/lines.yaml). `make matrix` also prints how each test ended last.\n"+
+	fmt.Fprint(w, "# What is promised, and which test shows it\n\nMade by `make golden` from [test/matrix/lines.yaml](../../test/matrix/lines.yaml). `make matrix` prints it with how each test ended last.\n"+
 		"*Quick* tests are part of `make test`; *long* ones are run for themselves.\n")
 	for _, g := range m.Groups {
 		fmt.Fprintf(w, "\n## %s\n\n| line | form | tests |\n| --- | --- | --- |\n", g.Title)
