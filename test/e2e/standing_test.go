@@ -77,12 +77,12 @@ func (r *release) writing(t *testing.T, ctx context.Context, table string, body 
 	t.Helper()
 	app := r.app(t, ctx, "rw")
 	app.Name = "writer"
-	w := &writer.Writer{Connect: app.Connect, Table: table}
+	w := &writer.Writer{Connect: app.Connect, Table: table, Reigns: true}
 	if err := w.Prepare(ctx); err != nil {
 		t.Fatal(err)
 	}
 	// A second session is held open over everything that happens, to catch a server that was deposed and goes on acknowledging.
-	held := &writer.Writer{Connect: app.Connect, Table: table, Interval: 50 * time.Millisecond, First: heldFrom, Once: true, Deadline: time.Hour}
+	held := &writer.Writer{Connect: app.Connect, Table: table, Reigns: true, Interval: 50 * time.Millisecond, First: heldFrom, Once: true, Deadline: time.Hour}
 	run, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	begin := time.Now()

@@ -43,7 +43,7 @@ type load struct {
 
 func (s *soak) begin(ctx context.Context) (*load, error) {
 	l := &load{h: &history{}, app: s.app}
-	l.w = &writer.Writer{Table: "soak_writes"}
+	l.w = &writer.Writer{Table: "soak_writes", Reigns: true}
 	own := l.app
 	own.OnNotice = l.w.OnNotice
 	l.w.Connect = own.Connect
@@ -76,7 +76,7 @@ func (s *soak) begin(ctx context.Context) (*load, error) {
 // hold opens one more session that is kept for ever.
 func (l *load) hold() {
 	first := int64(len(l.held)+1) << 40
-	w := &writer.Writer{Table: "soak_writes", Interval: 100 * time.Millisecond, First: first, Once: true, Deadline: time.Hour}
+	w := &writer.Writer{Table: "soak_writes", Reigns: true, Interval: 100 * time.Millisecond, First: first, Once: true, Deadline: time.Hour}
 	own := l.app
 	own.OnNotice = w.OnNotice
 	w.Connect = own.Connect

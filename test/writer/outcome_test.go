@@ -31,6 +31,8 @@ func TestJudge(t *testing.T) {
 		"writes_never_came_back":      {[]Attempt{ack(1, 10, "a")}, []int64{1}, at(500), Outcome{Acked: 1, Gap: 490 * time.Millisecond}},
 		"two_servers_acknowledge": {[]Attempt{ack(1, 10, "a"), ack(2, 20, "b"), ack(3, 50, "a"), ack(4, 60, "b")}, []int64{1, 2, 3, 4}, time.Time{},
 			Outcome{Acked: 4, Gap: 30 * time.Millisecond, Overlap: 30 * time.Millisecond}},
+		"a_server_leads_again_in_another_reign": {[]Attempt{ack(1, 10, "a/1"), ack(2, 20, "b/2"), ack(3, 30, "a/3"), ack(4, 40, "b/4")}, []int64{1, 2, 3, 4}, time.Time{},
+			Outcome{Acked: 4, Gap: 10 * time.Millisecond}},
 		"failover_without_overlap": {[]Attempt{ack(1, 10, "a"), ack(2, 90, "b")}, []int64{1, 2}, time.Time{}, Outcome{Acked: 2, Gap: 80 * time.Millisecond}},
 	}
 	for name, c := range cases {

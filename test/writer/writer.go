@@ -33,6 +33,8 @@ type Writer struct {
 	// Once: the first session is the only one. Run returns when it is over. A session that is held open on a lost primary shows whether that
 	// one goes on acknowledging.
 	Once bool
+	// Reigns: the server is its address and the timeline that it writes on, so that one which leads again later is another one.
+	Reigns bool
 	// First is the first id, 1 unless it is set: two writers of one table must not meet.
 	First int64
 	// Each, if set, is called with every attempt when it is over.
@@ -74,6 +76,9 @@ func (w *Writer) Run(ctx context.Context) {
 		deadline = 1500 * time.Millisecond
 	}
 	insert := "insert into " + pgx.Identifier{w.Table}.Sanitize() + " (id) values ($1) returning coalesce(host(inet_server_addr()), 'socket')"
+	if w.Reigns {
+		insert += " || '/' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
+	}
 	var conn *pgx.Conn
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
