@@ -56,7 +56,7 @@ sbom: images ## bills of materials (SPDX) into dist/sbom/
 # ---- check: what a commit needs ----
 
 # Tests with three real members take minutes each: `make sites` runs them, `make check` leaves them out.
-SITES_TESTS := ^(TestOrders|TestSynchronousMode|TestFailsafe|TestUnwellServer|TestUnwellVolume|TestLongRecovery)$$
+SITES_TESTS := ^(TestOrders|TestRollout|TestSynchronousMode|TestFailsafe|TestUnwellServer|TestUnwellVolume|TestLongRecovery)$$
 
 # Runs go test as usual, and keeps how each test ended for make matrix.
 MATRIX := $(CURDIR)/bin/matrix

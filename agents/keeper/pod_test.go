@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"net/http"
@@ -33,8 +34,11 @@ type site struct {
 	tls  sitecerts.Bundle
 	// apart: each member has an address of its own, so that keepers hear each other.
 	apart []string
-	// more is added to the settings of pods that are made from then on.
-	more string
+	// more is added to the settings of pods that are made from then on, parameters are those of the server.
+	more       string
+	parameters string
+	// revision is the sets' newest.
+	revision string
 	// failover is what their settings say of it; empty: nothing.
 	failover string
 }
@@ -43,7 +47,7 @@ const release = "db"
 
 func newSite(t testing.TB, major int) *site {
 	t.Helper()
-	s := &site{Cluster: kubetest.Start(t), t: t, root: pgtest.OpenRoot(t, major), ip: address(t)}
+	s := &site{Cluster: kubetest.Start(t), t: t, root: pgtest.OpenRoot(t, major), ip: address(t), parameters: `max_connections: "50"`, revision: "first"}
 	s.ns = s.Namespace(t)
 	var err error
 	s.tls, err = sitecerts.Generate(sitecerts.Spec{Sites: []sitecerts.Site{{Fullname: release, Namespaces: []string{s.ns}, ClusterDomain: "cluster.local"}}}, time.Now())
@@ -74,7 +78,8 @@ func (s *site) permit() {
 	s.Do(s.t, "POST", rbac+"/roles", object{"metadata": object{"name": release}, "rules": []object{
 		rule("coordination.k8s.io", "leases", nil, "create"),
 		rule("coordination.k8s.io", "leases", []string{release}, "get", "update"),
-		rule("", "pods", nil, "get", "list", "patch"),
+		rule("", "pods", nil, "get", "list", "patch", "delete"),
+		rule("apps", "statefulsets", []string{release + "-primary", release + "-replica"}, "get"),
 		rule("", "persistentvolumeclaims", nil, "get", "list", "patch"),
 		rule("", "services", []string{release + "-rw"}, "get"),
 		rule("discovery.k8s.io", "endpointslices", nil, "create"),
@@ -156,23 +161,7 @@ func (m *member) create() {
 	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls", "users", "token", "bin"} {
 		m.root.WriteFile(m.t, m.at(dir)+"/.keep", nil, 0o600)
 	}
-	failover := "{neverLead: {replica: true}}" // all these keepers share one address, so they cannot hear each other
-	if m.ip != m.site.ip {
-		failover = "{" + m.failover + "}"
-	}
-	m.root.WriteFile(m.t, m.at("settings/settings.yaml"), fmt.Appendf(nil, `release: %s
-failover: %s
-clusterDomain: cluster.local
-major: %d
-port: %d
-members: {primary: 1, replicas: 1}
-users: {app: {}}
-databases: {app: {owner: app}}
-postgresql:
-  parameters: {shared_buffers: 16MB, max_connections: "50"}
-  initSQL: ["CREATE TABLE once (at timestamptz DEFAULT now())", "INSERT INTO once DEFAULT VALUES"]
-%s
-`, release, failover, m.root.Major, m.port, m.more), 0o600)
+	m.configure()
 	for name, content := range m.tls.Shared() {
 		m.root.WriteFile(m.t, m.at("tls/"+name), content, 0o600)
 	}
@@ -188,15 +177,41 @@ postgresql:
 	m.startServer()
 }
 
+// configure writes the settings as they are now into the pod, as kubelet would.
+func (m *member) configure() {
+	m.t.Helper()
+	failover := "{neverLead: {replica: true}}" // all these keepers share one address, so they cannot hear each other
+	if m.ip != m.site.ip {
+		failover = "{" + m.failover + "}"
+	}
+	// The chart gives all members one name for their settings; here the port alone differs.
+	name := sha256.Sum256([]byte(m.parameters + m.more + m.failover))
+	m.root.WriteFile(m.t, m.at("settings/settings.yaml"), fmt.Appendf(nil, `# name: %x
+release: %s
+failover: %s
+clusterDomain: cluster.local
+major: %d
+port: %d
+members: {primary: 1, replicas: 1}
+users: {app: {}}
+databases: {app: {owner: app}}
+postgresql:
+  parameters: {shared_buffers: 16MB, %s}
+  initSQL: ["CREATE TABLE once (at timestamptz DEFAULT now())", "INSERT INTO once DEFAULT VALUES"]
+%s
+`, name[:8], release, failover, m.root.Major, m.port, m.parameters, m.more), 0o600)
+}
+
 // object makes the pod's object, as the StatefulSet's controller and the node would.
 func (m *member) object() {
 	m.t.Helper()
 	o := m.Do(m.t, "POST", m.path("pods"), object{
-		"metadata": object{"name": m.pod, "labels": object{"pgspan.io/cluster": release, "app.kubernetes.io/component": "database"}},
+		"metadata": object{"name": m.pod, "labels": object{"pgspan.io/cluster": release, "app.kubernetes.io/component": "database", "controller-revision-hash": m.revision}},
 		"spec":     object{"containers": []object{{"name": "postgres", "image": "none"}}, "nodeName": "here", "terminationGracePeriodSeconds": 0},
 	})
 	m.uid = o["metadata"].(object)["uid"].(string)
-	m.Do(m.t, "PATCH", m.path("pods", m.pod, "status"), object{"status": object{"podIP": m.ip, "podIPs": []object{{"ip": m.ip}}}})
+	m.Do(m.t, "PATCH", m.path("pods", m.pod, "status"), object{"status": object{"podIP": m.ip, "podIPs": []object{{"ip": m.ip}},
+		"conditions": []object{{"type": "Ready", "status": "True"}}}})
 }
 
 func (m *member) env() []string {
@@ -272,6 +287,13 @@ func (m *member) run(pkg string, env []string) *pgtest.Process {
 // remove ends the pod in kubelet's order: the server's container first, the sidecar when that is gone (T-72), then the object.
 func (m *member) remove() {
 	m.t.Helper()
+	m.end()
+	m.Do(m.t, "DELETE", m.path("pods", m.pod)+"?gracePeriodSeconds=0", nil)
+}
+
+// end ends the pod's containers.
+func (m *member) end() {
+	m.t.Helper()
 	if m.guard != nil {
 		m.guard.Signal(m.t, syscall.SIGTERM)
 		m.guard.Wait(m.t, patience)
@@ -280,7 +302,6 @@ func (m *member) remove() {
 	if code := m.keeper.Wait(m.t, 20*time.Second); code != 0 {
 		m.t.Errorf("keeper of %s: exit status %d", m.pod, code)
 	}
-	m.Do(m.t, "DELETE", m.path("pods", m.pod)+"?gracePeriodSeconds=0", nil)
 }
 
 // kill ends the pod as a dead node does.

@@ -61,7 +61,7 @@ func newCommand(out io.Writer) *cobra.Command {
 	r := &run{out: out}
 	envErr := envconfig.Process("", &r.config)
 	root := &cobra.Command{
-		Use: "role", Short: "Ask the keepers of a release for another primary, a pause, or a member that stays stopped", Version: version,
+		Use: "role", Short: "Ask the keepers of a release for another primary, a pause, a member that stays stopped, or a rollout", Version: version,
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			r.ctx = cmd.Context()
@@ -78,7 +78,7 @@ func newCommand(out io.Writer) *cobra.Command {
 	set.StringVar(&r.TLS, "tls", r.TLS, "directory with ca.crt, keeper.crt and keeper.key")
 	set.DurationVar(&r.Timeout, "timeout", r.Timeout, "how long all of it may take")
 	set.StringVar(&r.ID, "id", r.ID, "the order's id: the same one again is reported on, not done again (default random)")
-	root.AddCommand(r.switchover(), r.promote(), r.demote(), r.pause(), r.resume(), r.fence(), r.unfence(), r.status())
+	root.AddCommand(r.switchover(), r.promote(), r.demote(), r.pause(), r.resume(), r.fence(), r.unfence(), r.rollout(), r.status())
 	return root
 }
 
@@ -86,6 +86,7 @@ func newCommand(out io.Writer) *cobra.Command {
 type order struct {
 	peers.Order
 	patience     time.Duration
+	soak         time.Duration
 	wait, dryRun bool
 }
 
@@ -98,7 +99,11 @@ func (o *order) flags(cmd *cobra.Command) {
 
 func (r *run) carry(verb peers.Verb, o *order) error {
 	return r.with(func(ctx context.Context, s *orders.Site) error {
+		if verb == peers.Rollout {
+			s.Progress = func(sentence string) { fmt.Fprintln(r.out, sentence) }
+		}
 		o.ID, o.For, o.DryRun = cmp.Or(r.ID, rand.Text()), record.Duration(o.patience), o.dryRun
+		o.Soak = record.Duration(o.soak)
 		result := s.Carry(ctx, verb, o.Order, o.wait)
 		if result.Code != orders.ExitDone {
 			return &endedError{result}

@@ -1,5 +1,6 @@
-// Command role asks the keepers of a release for what a person wants: another primary, a pause, a member that stays stopped. It writes nothing
-// itself: the leader's keeper takes the order into the record, and role looks until the result can be seen. It then prints one sentence.
+// Command role asks the keepers of a release for what a person wants: another primary, a pause, a member that stays stopped, a rollout. It
+// writes nothing itself: the leader's keeper takes the order into the record, and role looks until the result can be seen. It then prints one
+// sentence; a rollout tells on the way what is awaited.
 //
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused (nothing was changed), 4 not done in time.
 //
@@ -7,7 +8,7 @@
 //
 //	PGSPAN_KEEPERS   hosts and port of the keepers, comma-separated: <fullname>-members.<namespace>.svc.<domain>:8009 (required)
 //	PGSPAN_TLS       directory with ca.crt, keeper.crt and keeper.key (/pgspan/tls)
-//	PGSPAN_TIMEOUT   how long all of it may take (3m)
+//	PGSPAN_TIMEOUT   how long all of it may take (3m; a rollout 30m)
 //	PGSPAN_ID        the order's id: the same one again is reported on, not done again (random)
 package main
 

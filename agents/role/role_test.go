@@ -99,6 +99,8 @@ func TestCommandsAskForWhatTheySay(t *testing.T) {
 		"resume":  {[]string{"resume"}, asked{peers.Resume, peers.Order{}}},
 		"fence":   {[]string{"fence", "db-replica-0"}, asked{peers.Fence, peers.Order{Pod: "db-replica-0", For: record.Duration(2 * time.Minute)}}},
 		"unfence": {[]string{"unfence", "db-replica-0"}, asked{peers.Unfence, peers.Order{Pod: "db-replica-0"}}},
+		"rollout": {[]string{"rollout", "--settings", "ab12", "--soak", "2m"}, asked{peers.Rollout,
+			peers.Order{For: record.Duration(10 * time.Minute), Soak: record.Duration(2 * time.Minute), Settings: "ab12"}}},
 		"dry_run": {[]string{"switchover", "--dry-run"}, asked{peers.Switchover, peers.Order{For: record.Duration(2 * time.Minute), DryRun: true}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,6 +128,9 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"done":                  {peers.Receipt{State: peers.Done, Reason: "leads already"}, []string{"switchover"}, 0, 1},
 		"accepted_and_no_wait":  {peers.Receipt{State: peers.Accepted}, []string{"switchover", "--wait=false"}, 0, 1},
+		"rollout_is_done":       {peers.Receipt{State: peers.Done, Reason: "all 3"}, []string{"rollout"}, 0, 1},
+		"rollout_refused":       {peers.Receipt{State: peers.Refused, Reason: "no"}, []string{"rollout"}, 3, 1},
+		"rollout_accepted":      {peers.Receipt{State: peers.Accepted}, []string{"rollout", "--wait=false"}, 0, 1},
 		"refused":               {peers.Receipt{State: peers.Refused, Reason: "no"}, []string{"promote", "db-replica-9"}, 3, 1},
 		"not_in_time":           {peers.Receipt{State: peers.Accepted}, []string{"switchover", "--timeout", "1s"}, 4, 1},
 		"unknown_flag":          {peers.Receipt{}, []string{"switchover", "--force"}, 2, 0},

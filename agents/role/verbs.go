@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,6 +57,33 @@ func (r *run) directed(use, short, long string, direct func(*order, string)) *co
 	}
 	o.flags(cmd)
 	o.until(cmd)
+	return cmd
+}
+
+const rolloutLong = `Bring every pod to the newest revision of its StatefulSet and every server to settings that wait for a restart, one member at a time: replicas
+first, each streaming again before the next, then a switchover, then the old primary. Where only settings wait, servers are restarted and pods
+stay. A release of one member is restarted in place, and cannot write meanwhile.
+
+The leader's keeper does it, and whoever leads next goes on with it. When a member does not come back, the rollout stops there and touches
+nothing else. Put right what was wrong and ask again: what is left to do is found out anew.`
+
+func (r *run) rollout() *cobra.Command {
+	var o order
+	cmd := &cobra.Command{
+		Use: "rollout", Short: "Restart members one by one, so that all have the newest pods and settings", Long: rolloutLong, Args: cobra.NoArgs,
+		Example: "  role rollout --dry-run\n  role rollout --soak 10m",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, set := os.LookupEnv("PGSPAN_TIMEOUT"); !set && !cmd.Flags().Changed("timeout") {
+				r.Timeout = 30 * time.Minute
+			}
+			return r.carry(peers.Rollout, &o)
+		},
+	}
+	o.flags(cmd)
+	set := cmd.Flags()
+	set.DurationVar(&o.patience, "for", 10*time.Minute, "how long it may stand still, for one member or settings to come, before it stops")
+	set.DurationVar(&o.soak, "soak", time.Minute, "how long the first replaced pod is watched before the next one")
+	set.StringVar(&o.Settings, "settings", "", "name of the settings that all are to have (default those of the leader as they are now)")
 	return cmd
 }
 

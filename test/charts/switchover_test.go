@@ -8,15 +8,23 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 func switchover(t *testing.T, r release) *batchv1.CronJob {
 	t.Helper()
-	crons := of[*batchv1.CronJob](objects(t, r.mustRender(t)))
-	if len(crons) != 1 {
-		t.Fatalf("got %d CronJobs, want one", len(crons))
+	return cron(t, objects(t, r.mustRender(t)), "-switchover")
+}
+
+// cron finds a CronJob by the end of its name.
+func cron(t *testing.T, all []runtime.Object, suffix string) *batchv1.CronJob {
+	t.Helper()
+	crons := of[*batchv1.CronJob](all)
+	i := slices.IndexFunc(crons, func(c *batchv1.CronJob) bool { return strings.HasSuffix(c.Name, suffix) })
+	if i < 0 {
+		t.Fatalf("none of %d CronJobs ends with %s", len(crons), suffix)
 	}
-	return crons[0]
+	return crons[i]
 }
 
 func TestSwitchoverNeverRunsByItself(t *testing.T) {
@@ -30,8 +38,8 @@ func TestSwitchoverNeverRunsByItself(t *testing.T) {
 
 func TestSingleServerHasNobodyToSwitchTo(t *testing.T) {
 	r := release{values: "replicas: 0"}
-	if crons := of[*batchv1.CronJob](objects(t, r.mustRender(t))); len(crons) != 0 {
-		t.Errorf("got %s", crons[0].Name)
+	if crons := of[*batchv1.CronJob](objects(t, r.mustRender(t))); len(crons) != 1 || !strings.HasSuffix(crons[0].Name, "-rollout") {
+		t.Errorf("got %d, want the rollout's alone", len(crons))
 	}
 }
 
@@ -44,7 +52,7 @@ func TestSwitchoverHasTheKeepersCertificateAndNothingElse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := objects(t, r.mustRender(t))
-			spec := of[*batchv1.CronJob](all)[0].Spec.JobTemplate.Spec.Template.Spec
+			spec := cron(t, all, "-switchover").Spec.JobTemplate.Spec.Template.Spec
 			if spec.AutomountServiceAccountToken == nil || *spec.AutomountServiceAccountToken {
 				t.Error("a token is mounted")
 			}

@@ -54,6 +54,8 @@ type Result struct {
 	CommandLine []string
 	// Notes are sentences about values that were adapted.
 	Notes []string
+	// Raised are settings that are higher than asked for, because the control file says that a standby needs as much.
+	Raised []string
 }
 
 // RefusedError says what is wrong with the chart's settings, in words for who wrote them. Keys that are wrong come as keypair.Problem;
@@ -83,7 +85,7 @@ func All(ctx context.Context, pod podenv.Pod, in Input) (Result, error) {
 	if len(problems) > 0 {
 		return Result{}, &RefusedError{Problems: problems}
 	}
-	r := Result{CommandLine: out.CommandLine, Notes: append(notes, out.Notes...)}
+	r := Result{CommandLine: out.CommandLine, Notes: append(notes, out.Notes...), Raised: out.Raised}
 	wrong := r.place(pod, time.Now())
 	if wrong != nil && len(r.Keys.Certificates) == 0 {
 		return Result{}, wrong

@@ -86,6 +86,11 @@ var faults = []fault{
 	}},
 	{name: "hand-over asked for", do: func(s *sim, h *host, long bool) { s.handOver(long) }},
 	{name: "right given up", do: func(s *sim, h *host, long bool) { s.giveUp(long) }},
+	{name: "restarted for its settings", do: func(_ *sim, h *host, _ bool) {
+		if k := h.keeper; k != nil && h.server != nil {
+			k.rerun, k.rerunAt = h.server.pid, h.clock()
+		}
+	}},
 }
 
 func span(long bool, a, b time.Duration) time.Duration {

@@ -79,6 +79,10 @@ func (k *keeper) gather() judge.Facts {
 		if k.standby != 0 {
 			f.Local.StandbyFor = now.Sub(k.standby)
 		}
+		// A primary that has not shut down in time begins anew all the same.
+		if st.Server != grant.Down && st.LastPID == k.rerun && (st.Server == grant.Standby || now.Sub(k.rerunAt) < 1500*time.Millisecond) {
+			f.Local.Restart = "asked for"
+		}
 	}
 	if votes := st != nil && free(v, now) && st.Vote == v.Record.Version() && !f.Local.Stale && f.Store.Silent < 3*time.Second; !votes {
 		k.voting = 0

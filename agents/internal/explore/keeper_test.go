@@ -37,6 +37,9 @@ type keeper struct {
 	seenAt     boottime.Instant
 	setter     setter
 	reigns     int
+	// rerun is the server that is to be restarted for its settings, rerunAt since when.
+	rerun   int
+	rerunAt boottime.Instant
 }
 
 type answered struct {

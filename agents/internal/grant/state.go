@@ -90,6 +90,10 @@ type State struct {
 	LastExit    string  `json:"lastExit,omitempty"`
 	// Disk is how guard's own small writes to the volume do; nil: none was tried yet.
 	Disk *Disk `json:"disk,omitempty"`
+	// Settings names the chart's settings that the configuration was last rendered from (settings.Settings.Fingerprint). Raised are settings
+	// that are higher in it than they ask for, because a standby must have no less than its primary.
+	Settings string   `json:"settings,omitempty"`
+	Raised   []string `json:"raised,omitempty"`
 }
 
 // Disk tells a slow volume from one that hangs: guard writes one page to it every few seconds, and waits until it is on disk.

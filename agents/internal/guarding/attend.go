@@ -23,6 +23,7 @@ func (g *Guard) attend(ctx context.Context, signals <-chan os.Signal, l *life) {
 			return
 		}
 		g.look(l)
+		g.limits(ctx, l)
 		newest := g.grants.newest.Load()
 		g.note(l, newest)
 		action, reason := Next(g.facts(l, newest))
@@ -169,9 +170,9 @@ func (g *Guard) follow(ctx context.Context, l *life, to grant.Grant) {
 		return
 	}
 	var result derive.Result
-	err := g.reaper.Aside(func() error {
-		s, err := settings.Read(g.config.Settings)
-		if err != nil {
+	var s settings.Settings
+	err := g.reaper.Aside(func() (err error) {
+		if s, err = settings.Read(g.config.Settings); err != nil {
 			return err
 		}
 		result, err = derive.All(ctx, g.config.Pod, derive.Input{
@@ -187,6 +188,7 @@ func (g *Guard) follow(ctx context.Context, l *life, to grant.Grant) {
 	}
 	g.sources.due = false
 	l.granted = to
+	g.rendered(s.Fingerprint, result.Raised)
 	// A Secret that is wrong shows nowhere else: the server goes on with the keys of before.
 	if notes := strings.Join(result.Notes, "; "); notes != l.noted {
 		l.noted = notes

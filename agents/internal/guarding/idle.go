@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/grant"
@@ -32,6 +33,8 @@ type life struct {
 	up        bool             // it has got so far that it can be told to reload
 	reload    bool             // files have changed and the server was not told yet
 	deriveAt  boottime.Instant // no try to derive keys and configuration before
+	limitsAt  boottime.Instant // no look at a standby's limits before
+	controlAt time.Time        // of the control file that was last looked at for them
 	signal    bool             // standby.signal, when it could last be looked for
 	before    uint32           // the newest timeline with a history, before the promotion
 	began     string           // why it was started as what it is
@@ -181,6 +184,7 @@ func (g *Guard) start(ctx context.Context, signals <-chan os.Signal) (*life, err
 	g.report.Update(func(s *grant.State) {
 		s.Phase, s.Server, s.Reason, s.Seq = grant.Starting, l.kind, why, newest.Seq
 		s.KilledAll, s.LastPID, s.Began = false, 0, 0
+		s.Settings, s.Raised = ready.Settings.Fingerprint, ready.Derived.Raised
 	})
 	if writable {
 		g.grants.begin(l.reign, newest)

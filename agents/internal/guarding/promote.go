@@ -121,6 +121,7 @@ func (g *Guard) promoted(l *life) {
 		return
 	}
 	l.kind = grant.Writable
+	g.sources.due = true // what was raised for a standby is the leader's own to choose now
 	g.report.Update(func(s *grant.State) {
 		if s.Volume != nil {
 			v := *s.Volume

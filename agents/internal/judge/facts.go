@@ -112,6 +112,8 @@ type Local struct {
 	StandbyFor time.Duration
 	// Standing is how this member stands to an election, as it tells the others.
 	Standing Standing
+	// Restart is why the server that runs is to be restarted for its settings; empty: it is not, or another one runs by now.
+	Restart string
 	// Stranger is whom the server streams from although it was told otherwise; empty: nobody.
 	Stranger string
 	// Mute is for how long the server, which is told to stream from somebody, has received nothing. Refusal is why, in that one's words;

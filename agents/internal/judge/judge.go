@@ -26,7 +26,7 @@ const (
 
 // Judge decides. The order of the rows is the order of what is certain: first who this is, then the record, then the volume.
 func Judge(f Facts) Verdict {
-	v := fenced(f, decide(f))
+	v := fenced(f, restarting(f, decide(f)))
 	v.Version = f.Store.Version
 	// What seed or guard refuses, a person or another grant resolves. A moment's patience: the refusal may be of the grant before.
 	if s := f.Local.State; s != nil && s.Phase == grant.Refused && f.Local.RefusedFor >= settled && v.Do == Nothing && !v.Person {

@@ -275,11 +275,15 @@ func (k *Keeper) SiteStatus() peers.Status {
 		Alarms: s.SecondLine.Alarms(),
 	}
 	if s.Server != nil {
-		out.Streaming = s.Server.Receiver.Streaming()
+		out.Streaming, out.Paused, out.Run = s.Server.Receiver.Streaming(), s.Server.ReplayPaused, runOf(*s.Server)
+	}
+	if s.Figures != nil {
+		out.Pending = s.Figures.PendingRestart
 	}
 	if n.state != nil && !n.standsStale() {
-		out.Phase, out.Server = n.state.Phase, n.state.Server
+		out.Phase, out.Server, out.Settings, out.Raised = n.state.Phase, n.state.Server, n.goesBy(), n.state.Raised
 	}
+	out.Rollout = n.rolloutSaid
 	if v.Known == lease.Present {
 		r := v.Record.Clone()
 		out.Record = &r

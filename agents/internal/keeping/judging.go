@@ -123,6 +123,7 @@ func (k *Keeper) facts() judge.Facts {
 		f.Sync = grantOf(k.waitsFor(n, v))
 	}
 	f.Local.Previous, f.Local.PreviousInForce = k.issuer.previous(), k.issuer.inForce()
+	f.Local.Restart = k.restart(n, v, now)
 	if since(n.strangerSince, now) >= strange && n.freshStatus(now) != nil {
 		f.Local.Stranger = n.stranger
 	}

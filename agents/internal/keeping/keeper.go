@@ -89,7 +89,7 @@ type Keeper struct {
 	memoMu   sync.Mutex // while the memo is written; mu may be taken inside
 	memoLast memo
 
-	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake, syncWake, pleaWake, beatWake, careWake wake
+	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake, syncWake, pleaWake, beatWake, careWake, rollWake wake
 }
 
 // New reads what does not change and adopts what an earlier process left.
@@ -109,7 +109,7 @@ func New(o Options) (*Keeper, error) {
 		o: o, log: o.Log, settings: s, boot: boot, memberList: members.List{TTL: o.SlotTTL}, slots: members.Slots{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
 		where:     pg.Where{SocketDir: o.Socket, Port: s.Port},
 		events:    publish.NewEvents(o.Pod, o.PodUID, o.Log),
-		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(), pleaWake: newWake(), beatWake: newWake(), careWake: newWake(),
+		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(), pleaWake: newWake(), beatWake: newWake(), careWake: newWake(), rollWake: newWake(),
 	}
 	k.peers = peers.NewClient(peers.ClientOptions{TLSDir: o.TLS, Log: o.Log})
 	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Promise: k.promise, Nudge: k.Nudged, Order: k.Order, Status: k.SiteStatus, Log: o.Log})
@@ -157,6 +157,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 	run("judge", k.judgeEvery, k.judgeWake, k.judgeOnce)
 	run("elect", k.electEvery, k.electWake, k.electing())
 	run("hand over", always(500*time.Millisecond), k.handWake, k.handing())
+	run("fail back", always(returnEvery), nil, k.returning())
+	run("rollout", always(time.Second), k.rollWake, k.rolling())
 	run("synchronous", k.syncEvery, k.syncWake, k.synchronous())
 	run("hear", always(hearEvery), nil, k.hearing())
 	run("failsafe", always(pleaEvery), k.pleaWake, k.failsafe())

@@ -35,6 +35,7 @@ type known struct {
 	senders  []pg.Sender
 	slots    []pg.Slot
 	figures  *pg.Figures
+	figured  string // what guard had rendered when figures were asked for (told); empty: it may not have been read
 	walRate  *float64
 
 	free, size   *uint64
@@ -70,6 +71,9 @@ type known struct {
 
 	pleaAt  boottime.Instant // when a leader last asked for a promise
 	wroteAt boottime.Instant // when this member last wrote to the store to show that it can
+
+	rerun       rerun  // of this member's server, for its settings
+	rolloutSaid string // what was last said of the rollout that this leader carries out
 
 	stranger      string // whom the standby streams from although it was told otherwise, and since when
 	strangerSince boottime.Instant
@@ -221,6 +225,9 @@ func (k *Keeper) Snapshot() observed.Snapshot {
 	if v.Answered != 0 {
 		age := now.Sub(v.Answered).Seconds()
 		s.RenewAge = &age
+	}
+	if o := v.Record.Rollout; o != nil && v.Mine {
+		s.Rollout = map[record.State]string{record.Open: "open", record.Done: "done", record.Refused: "stopped"}[o.State]
 	}
 	if n.state != nil {
 		s.Phase, s.KilledAll, s.StopSeconds = string(n.state.Phase), n.state.KilledAll, n.state.StopSeconds

@@ -45,12 +45,14 @@ func (k *Keeper) observeServer() func(context.Context) error {
 	rate := rates{}
 	var prober prober
 	var durable durableEnd
+	var told told
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, askTime)
 		defer cancel()
 		if n := k.look(); n.state == nil || n.state.Server == grant.Down && !n.standsStale() {
 			o.Close() // there is no server to ask
-			k.change(func(n *known) { n.status = nil })
+			k.change(func(n *known) { n.status, n.figures = nil, nil })
+			figuresAt = 0
 			return nil
 		}
 		s, err := o.Status(ctx)
@@ -114,13 +116,14 @@ func (k *Keeper) observeServer() func(context.Context) error {
 				return err
 			}
 		}
-		if figuresAt == 0 || now.Sub(figuresAt) >= 15*time.Second {
+		rendered := told.look(now, k.look().state)
+		if figuresAt == 0 || now.Sub(figuresAt) >= figuresEvery(s, v.Record) || rendered != k.look().figured {
 			figuresAt = now
 			f, err := o.Figures(ctx)
 			if err != nil {
 				return err
 			}
-			k.change(func(n *known) { n.figures = &f })
+			k.change(func(n *known) { n.figures, n.figured = &f, rendered })
 		}
 		return nil
 	}

@@ -103,6 +103,8 @@ func (k *Keeper) obey(ctx context.Context, v lease.View, verb peers.Verb, o peer
 		})
 	case peers.Fence:
 		return k.askedFence(ctx, v, o)
+	case peers.Rollout:
+		return k.askedRollout(ctx, v, o)
 	case peers.Unfence:
 		return k.amend(ctx, o, o.Pod+" is not fenced", func(r *record.Record) error {
 			for _, f := range r.Fenced {

@@ -97,6 +97,7 @@ const (
 	groupCore  = "/api/v1"
 	groupLease = "/apis/coordination.k8s.io/v1"
 	groupSlice = "/apis/discovery.k8s.io/v1"
+	groupApps  = "/apis/apps/v1"
 )
 
 // request is one request.

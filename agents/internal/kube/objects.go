@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -38,6 +39,12 @@ type Pod struct {
 	Node     string
 	Deleting bool // has a deletion timestamp
 	Ready    bool
+	Waiting  string // why a container of it cannot be started, in Kubernetes' word ("ImagePullBackOff"); empty: none waits
+}
+
+// container is a container's status as the API writes it.
+type container struct {
+	State struct{ Waiting *struct{ Reason string } }
 }
 
 // pod is Pod as the API writes it.
@@ -47,6 +54,8 @@ type pod struct {
 	Status   struct {
 		PodIPs     []struct{ IP string }
 		Conditions []struct{ Type, Status string }
+
+		InitContainerStatuses, ContainerStatuses []container
 	}
 }
 
@@ -58,6 +67,11 @@ func (p pod) value() Pod {
 	for _, c := range p.Status.Conditions {
 		if c.Type == "Ready" {
 			out.Ready = c.Status == "True"
+		}
+	}
+	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if w := c.State.Waiting; w != nil && w.Reason != "PodInitializing" && w.Reason != "ContainerCreating" && out.Waiting == "" {
+			out.Waiting = w.Reason
 		}
 	}
 	return out

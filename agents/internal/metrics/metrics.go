@@ -60,6 +60,7 @@ var (
 	volumeFree   = desc("volume_free_bytes", "Free space on the volume.")
 	volumeSize   = desc("volume_size_bytes", "Size of the volume.")
 	pending      = desc("settings_pending_restart", "Settings that were changed and wait for a restart.")
+	rolling      = desc("rollout", "The last rollout: 1 for its state. One that has stopped waits for a person.", "state")
 	connections  = desc("connections", "Client connections.")
 	maxConns     = desc("connections_max", "Limit of client connections.")
 	renewals     = desc("lease_renewals_total", "Renewals of the record that were confirmed.")
@@ -153,6 +154,9 @@ func (out emitter) server(s observed.Snapshot) {
 		out.gauge(pending, float64(len(f.PendingRestart)))
 		out.gauge(connections, float64(f.Connections))
 		out.gauge(maxConns, float64(f.MaxConnections))
+	}
+	if s.Rollout != "" {
+		out.gauge(rolling, 1, s.Rollout)
 	}
 	out.synchronous(s.Sync)
 	out.standbys(s)

@@ -41,6 +41,9 @@ type Snapshot struct {
 	// Refused is what the upstream's server says instead of sending WAL to this replica, which has received none for long; empty: nothing known.
 	Refused string
 
+	// Rollout is how the last rollout stands ("open", "done", "stopped"), by the leader's word; empty: there was none, or this is not the leader.
+	Rollout string
+
 	// Sync is the leader's synchronous set; nil: this member keeps none.
 	Sync *Sync
 

@@ -43,8 +43,10 @@ func (s *Site) Carry(ctx context.Context, verb peers.Verb, o peers.Order, wait b
 			return Result{ExitDone, "dry run: " + r.Reason}
 		case err == nil && r.State == peers.Accepted && !wait:
 			return Result{ExitDone, "accepted: " + r.Reason}
-		case err == nil && r.State == peers.Done && (!wait || verb == peers.Switchover):
+		case err == nil && r.State == peers.Done && (!wait || verb == peers.Switchover || verb == peers.Rollout):
 			return Result{ExitDone, r.Reason}
+		case errors.Is(err, peers.ErrUnknown):
+			return Result{ExitRefused, fmt.Sprintf("%s refused: the leader's keeper is of a release that cannot do that", verb)}
 		case err == nil && (r.State == peers.Accepted || r.State == peers.Done), err == nil && verb == peers.Resume:
 			return s.await(ctx, verb, o)
 		case err == nil:
@@ -88,6 +90,11 @@ func (s *Site) await(ctx context.Context, verb peers.Verb, o peers.Order) Result
 				return Result{ExitDone, sentence}
 			case Refused:
 				return Result{ExitRefused, fmt.Sprintf("%s refused: %s", verb, sentence)}
+			case Stopped:
+				return Result{ExitFailed, fmt.Sprintf("%s: %s", verb, sentence)}
+			}
+			if sentence != last && s.Progress != nil {
+				s.Progress(sentence)
 			}
 			last = sentence
 		}

@@ -17,6 +17,8 @@ const (
 	Pending Outcome = iota
 	Done
 	Refused
+	// Stopped: some of it was done, and no more will be.
+	Stopped
 )
 
 // Observed judges whether what was ordered can be seen. It is pure: the same view gives the same answer.
@@ -35,6 +37,8 @@ func Observed(v View, verb peers.Verb, o peers.Order) (Outcome, string) {
 		return fenced(v, r, o)
 	case peers.Unfence:
 		return unfenced(v, r, o)
+	case peers.Rollout:
+		return rolled(v, r, o)
 	case peers.Pause:
 		if r.Pause == nil || r.Pause.ID != o.ID {
 			return Pending, "the record does not say so yet"
@@ -71,6 +75,30 @@ func serves(v View, r record.Record, and string) (Outcome, string) {
 		return Pending, fmt.Sprintf("the Service for writing does not lead to %s yet", l.Pod)
 	}
 	return Done, fmt.Sprintf("%s leads in epoch %s on timeline %d, and the Service for writing leads to it%s", l.Pod, r.Epoch, r.Timeline, and)
+}
+
+func rolled(v View, r record.Record, o peers.Order) (Outcome, string) {
+	l, leads := v.Leader()
+	switch {
+	case (r.Rollout == nil || r.Rollout.ID != o.ID) && !leads:
+		return Pending, "no member leads"
+	case r.Rollout == nil:
+		return Pending, "the record does not say so yet"
+	case r.Rollout.ID != o.ID:
+		return Stopped, fmt.Sprintf("the rollout %s was asked for later and has taken its place", r.Rollout.ID)
+	case r.Rollout.State == record.Refused:
+		return Stopped, r.Rollout.Outcome
+	case r.Rollout.State == record.Done:
+		if outcome, sentence := serves(v, r, ""); outcome != Done {
+			return outcome, sentence
+		}
+		return Done, r.Rollout.Outcome
+	case !leads:
+		return Pending, "no member leads"
+	case l.Rollout == "":
+		return Pending, fmt.Sprintf("%s, which leads, has not looked yet", l.Pod)
+	}
+	return Pending, l.Rollout
 }
 
 func fenced(v View, r record.Record, o peers.Order) (Outcome, string) {

@@ -36,6 +36,11 @@ func TestObserved(t *testing.T) {
 	}
 	down := func(v *View, _ *record.Record) { v.Heard[1].Server = grant.Down }
 	silent := func(v *View, _ *record.Record) { v.Heard = v.Heard[:1] }
+	rollout := func(id string, s record.State) change {
+		return func(v *View, r *record.Record) {
+			r.Rollout, v.Heard[0].Rollout = &record.Rollout{ID: id, State: s, Outcome: "outcome"}, "what is awaited"
+		}
+	}
 	order := peers.Order{ID: "one", Pod: "db-replica-0"}
 	for name, c := range map[string]struct {
 		verb   peers.Verb
@@ -55,8 +60,16 @@ func TestObserved(t *testing.T) {
 			newer.Epoch = at(4)
 			v.Heard[1].Record = &newer
 		}), Pending, "epoch 1.4 is not heard"},
-		"refused": {peers.Switchover, intent(record.Refused), Refused, "outcome"},
-		"open":    {peers.Switchover, intent(record.Open), Pending, "still leads"},
+		"rollout_under_way":                  {peers.Rollout, rollout("one", record.Open), Pending, "what is awaited"},
+		"rollout_done":                       {peers.Rollout, rollout("one", record.Done), Done, "outcome"},
+		"rollout_done_and_not_published":     {peers.Rollout, all(rollout("one", record.Done), func(v *View, _ *record.Record) { v.Heard[0].Published = at(2) }), Pending, "Service for writing"},
+		"rollout_stopped":                    {peers.Rollout, rollout("one", record.Refused), Stopped, "outcome"},
+		"rollout_replaced_by_a_later_one":    {peers.Rollout, rollout("two", record.Open), Stopped, "two was asked for later"},
+		"rollout_before_and_nobody_leads":    {peers.Rollout, all(rollout("two", record.Done), func(v *View, _ *record.Record) { v.Heard[0].Leads = false }), Pending, "no member leads"},
+		"rollout_while_nobody_leads":         {peers.Rollout, all(rollout("one", record.Open), func(v *View, _ *record.Record) { v.Heard[0].Leads = false }), Pending, "no member leads"},
+		"rollout_of_a_leader_that_is_silent": {peers.Rollout, all(rollout("one", record.Open), func(v *View, _ *record.Record) { v.Heard[0].Rollout = "" }), Pending, "has not looked yet"},
+		"refused":                            {peers.Switchover, intent(record.Refused), Refused, "outcome"},
+		"open":                               {peers.Switchover, intent(record.Open), Pending, "still leads"},
 
 		"fence_not_written":           {peers.Fence, down, Pending, "does not say so"},
 		"fenced_and_running":          {peers.Fence, fence, Pending, "has not stopped"},

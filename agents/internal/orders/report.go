@@ -28,7 +28,10 @@ type Report struct {
 	PauseLeft   string          `json:"pauseLeft,omitempty"`
 	PauseReason string          `json:"pauseReason,omitempty"`
 	Intents     []record.Intent `json:"intents,omitempty"`
-	Members     []Member        `json:"members"`
+	// Rollout is the last rollout that was asked for, RolloutAwaits what the one under way waits for.
+	Rollout       *record.Rollout `json:"rollout,omitempty"`
+	RolloutAwaits string          `json:"rolloutAwaits,omitempty"`
+	Members       []Member        `json:"members"`
 	// Problems are why keepers were not heard.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -45,8 +48,10 @@ type Member struct {
 	LagBytes   *int64   `json:"lagBytes,omitempty"`
 	LagSeconds *float64 `json:"lagSeconds,omitempty"`
 	Fenced     bool     `json:"fenced"`
-	Person     bool     `json:"person"`
-	Reason     string   `json:"reason,omitempty"`
+	// PendingRestart are settings that wait for a restart of this server.
+	PendingRestart []string `json:"pendingRestart,omitempty"`
+	Person         bool     `json:"person"`
+	Reason         string   `json:"reason,omitempty"`
 }
 
 // ReportOf makes the report of a view: the members that are listed and those that answer.
@@ -54,10 +59,10 @@ func ReportOf(v View) Report {
 	out := Report{Members: []Member{}}
 	r, known := v.Record()
 	if known {
-		out.Epoch, out.Timeline, out.Intents = r.Epoch.String(), r.Timeline, r.Intents
+		out.Epoch, out.Timeline, out.Intents, out.Rollout = r.Epoch.String(), r.Timeline, r.Intents, r.Rollout
 	}
 	if l, ok := v.Leader(); ok {
-		out.Leader, out.Writable, out.Published = l.Pod, l.Role == "primary", l.Published == r.Epoch
+		out.Leader, out.Writable, out.Published, out.RolloutAwaits = l.Pod, l.Role == "primary", l.Published == r.Epoch, l.Rollout
 	}
 	var left time.Duration
 	for _, s := range v.Heard {
@@ -90,7 +95,7 @@ func memberOf(s peers.Status, r record.Record) Member {
 	_, fenced := r.FencedMember(s.Me.Member)
 	return Member{
 		Pod: s.Pod, Heard: true, Role: s.Role, Leads: s.Leads, Phase: string(s.Phase), Timeline: s.Timeline, Streaming: s.Streaming,
-		LagBytes: s.LagBytes, LagSeconds: s.LagSeconds, Fenced: fenced, Person: s.Person, Reason: s.Reason,
+		LagBytes: s.LagBytes, LagSeconds: s.LagSeconds, Fenced: fenced, Person: s.Person, Reason: s.Reason, PendingRestart: s.Pending,
 	}
 }
 
@@ -115,6 +120,18 @@ func (r Report) Print(w io.Writer) error {
 	for _, i := range r.Intents {
 		if i.State == record.Open {
 			fmt.Fprintf(w, "%s %s is under way\n", i.Kind, i.ID)
+		}
+	}
+	switch o := r.Rollout; {
+	case o == nil || o.State == record.Done:
+	case o.State == record.Open:
+		fmt.Fprintf(w, "rollout %s is under way: %s\n", o.ID, cmp.Or(r.RolloutAwaits, "no member leads"))
+	default:
+		fmt.Fprintf(w, "rollout %s: %s\n", o.ID, o.Outcome)
+	}
+	for _, m := range r.Members {
+		if len(m.PendingRestart) > 0 {
+			fmt.Fprintf(w, "%s: %s wait for a restart\n", m.Pod, strings.Join(m.PendingRestart, ", "))
 		}
 	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)

@@ -24,6 +24,8 @@ type Site struct {
 	hosts   []string // each may have many addresses
 	client  *peers.Client
 	resolve func(ctx context.Context, host string) ([]string, error)
+	// Progress is told what is awaited, each time that it is something else; nil: nobody is.
+	Progress func(sentence string)
 }
 
 // NewSite is about the keepers behind names like "db-members.ns.svc.cluster.local:8009"; all have one port. The name is also what their

@@ -185,6 +185,8 @@ func (c *connection) exchange(ctx context.Context, r request) (a answer, err err
 	switch {
 	case err != nil:
 		return a, fmt.Errorf("read the answer: %w", err)
+	case resp.StatusCode == http.StatusNotFound && r.want != http.StatusNotFound:
+		return a, fmt.Errorf("the answer is %s: %w", resp.Status, ErrUnknown)
 	case resp.StatusCode != r.want:
 		return a, fmt.Errorf("the answer is %s", resp.Status)
 	}

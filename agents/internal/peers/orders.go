@@ -20,6 +20,9 @@ const (
 	OrderLimit  = 1900 * time.Millisecond
 )
 
+// ErrUnknown says that a keeper was reached that does not know what it was asked for: it is of another release.
+var ErrUnknown = errors.New("it does not know what it was asked for")
+
 // Verb is what a person asks of a site.
 type Verb string
 
@@ -32,10 +35,12 @@ const (
 	// Fence keeps a member stopped, Unfence lifts that.
 	Fence   Verb = "fence"
 	Unfence Verb = "unfence"
+	// Rollout brings all pods to their sets' newest revision, and all servers to settings that wait for a restart.
+	Rollout Verb = "rollout"
 )
 
 // Verbs are all of them. POST /v1/<verb> takes an Order and answers with a Receipt.
-func Verbs() []Verb { return []Verb{Switchover, Pause, Resume, Fence, Unfence} }
+func Verbs() []Verb { return []Verb{Switchover, Pause, Resume, Fence, Unfence, Rollout} }
 
 // Order is a request to the leader. Any keeper takes it and passes it on.
 type Order struct {
@@ -48,9 +53,13 @@ type Order struct {
 	Pod string `json:"pod,omitempty"`
 	// From makes a switchover one away from that pod: nothing is to be done if it does not lead.
 	From string `json:"from,omitempty"`
-	// For is how long an intent may wait, or a pause lasts.
-	For    record.Duration `json:"for,omitempty"`
-	Reason string          `json:"reason,omitempty"`
+	// For is how long an intent may wait, a pause lasts, or a rollout may stand still.
+	For record.Duration `json:"for,omitempty"`
+	// Soak is how long a rollout watches the first replaced pod, Settings names the chart's settings that all members are to have afterwards;
+	// empty: those of the leader.
+	Soak     record.Duration `json:"soak,omitempty"`
+	Settings string          `json:"settings,omitempty"`
+	Reason   string          `json:"reason,omitempty"`
 	// DryRun only says what would be done.
 	DryRun bool `json:"dryRun,omitempty"`
 	// Forwarded: a keeper passes it on. It goes no further.
@@ -67,7 +76,9 @@ func (o Order) Validate() error {
 		return errors.New("the order has no id, or one of more than 100 characters")
 	case len(o.Reason) > 500 || len(o.Pod) > 253 || len(o.From) > 253:
 		return errors.New("the order's reason or pod name is too long")
-	case o.For < 0:
+	case len(o.Settings) > 100:
+		return errors.New("the order's settings have a name of more than 100 characters")
+	case o.For < 0 || o.Soak < 0:
 		return errors.New("the order's time is negative")
 	}
 	return nil
@@ -124,6 +135,16 @@ type Status struct {
 	Streaming  bool     `json:"streaming"`
 	LagBytes   *int64   `json:"lagBytes,omitempty"`
 	LagSeconds *float64 `json:"lagSeconds,omitempty"`
+	// Settings names the chart's settings that the server's configuration was last rendered from, Run its present run. Pending are settings that
+	// wait for a restart, Raised those that are higher than asked for, because the leader has as much.
+	Settings string   `json:"settings,omitempty"`
+	Run      string   `json:"run,omitempty"`
+	Pending  []string `json:"pendingRestart,omitempty"`
+	Raised   []string `json:"raised,omitempty"`
+	// Paused: replay is paused.
+	Paused bool `json:"replayPaused,omitempty"`
+	// Rollout is what this keeper, if it leads, last said of the rollout under way.
+	Rollout string `json:"rollout,omitempty"`
 	// Reason is the keeper's last verdict in a sentence; Person: nothing goes on until a person acts.
 	Reason string `json:"reason,omitempty"`
 	Person bool   `json:"person,omitempty"`

@@ -61,6 +61,8 @@ type Output struct {
 	CommandLine []string
 	// Notes are sentences about values that were adapted.
 	Notes []string
+	// Raised are the settings that Floor has lifted.
+	Raised []string
 }
 
 // Render writes the configuration. Problems are refusals in words for the user, all at once; there is no output then.
@@ -74,7 +76,7 @@ func Render(in Input) (out Output, problems []string) {
 	problems = append(problems, wrong...)
 	ident, wrong := renderIdent(in.Settings)
 	problems = append(problems, wrong...)
-	notes, wrong := raise(conf, in.Floor)
+	raised, notes, wrong := raise(conf, in.Floor)
 	problems = append(problems, wrong...)
 	if len(problems) > 0 {
 		slices.Sort(problems)
@@ -91,6 +93,7 @@ func Render(in Input) (out Output, problems []string) {
 		},
 		CommandLine: commandLine(in, fixed),
 		Notes:       notes,
+		Raised:      raised,
 	}, nil
 }
 

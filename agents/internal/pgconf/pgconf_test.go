@@ -195,6 +195,9 @@ func TestStandbyIsRaisedToWhatThePrimaryHas(t *testing.T) {
 			t.Errorf("%q in the file: got %v, want %v", want, !there, there)
 		}
 	}
+	if got := strings.Join(out.Raised, " "); got != "max_connections max_wal_senders" {
+		t.Errorf("raised: %s", got)
+	}
 	if len(out.Notes) != 2 || !strings.Contains(out.Notes[0], "max_connections is 80 here instead of 50") {
 		t.Errorf("notes: %v", out.Notes)
 	}

@@ -77,7 +77,7 @@ func bound(in Input, name, value string) string {
 
 // raise lifts settings to what a standby needs. The primary may have been given more than the values of this pod say, or the pods are
 // half way through a change; a standby with less stops replaying and can then not be promoted.
-func raise(conf map[string]string, floor map[string]int) (notes, problems []string) {
+func raise(conf map[string]string, floor map[string]int) (raised, notes, problems []string) {
 	for _, name := range slices.Sorted(maps.Keys(floor)) {
 		least := floor[name]
 		text, set := conf[name]
@@ -93,9 +93,16 @@ func raise(conf map[string]string, floor map[string]int) (notes, problems []stri
 			continue
 		}
 		conf[name] = strconv.Itoa(least)
+		raised = append(raised, name)
 		notes = append(notes, fmt.Sprintf("%s is %d here instead of %d, because the primary has that much and a standby needs no less", name, least, n))
 	}
-	return notes, problems
+	return raised, notes, problems
+}
+
+// MustMatch reports whether a standby pauses replay when it has less of a setting than its leader.
+func MustMatch(name string) bool {
+	_, must := builtin[name]
+	return must
 }
 
 // builtin are PostgreSQL's own values of the settings that raise looks at.

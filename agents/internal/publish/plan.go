@@ -21,6 +21,7 @@ const (
 
 	AnnotationMember   = "pgspan.io/member"    // pod: PVC UID
 	AnnotationVolume   = "pgspan.io/volume"    // pod: "data" or "empty", as seed found it
+	AnnotationSettings = "pgspan.io/settings"  // pod: the settings that a rollout waits for, so that kubelet brings them
 	AnnotationBeat     = "pgspan.io/beat"      // pod: written while the leader cannot write to the API
 	AnnotationSystemID = "pgspan.io/system-id" // PVC: data of this database is, or was, on it; EndpointSlice: the epoch is of this database
 	AnnotationEpoch    = "pgspan.io/epoch"     // PVC and EndpointSlice

@@ -145,6 +145,12 @@ func (r *Record) Elapse(passed time.Duration) {
 	for i := range r.Intents {
 		r.Intents[i].Left = less(r.Intents[i].Left, passed)
 	}
+	if o := r.Rollout; o != nil {
+		o.Left = less(o.Left, passed)
+		if o.Step != nil {
+			o.Step.Soak = less(o.Step.Soak, passed)
+		}
+	}
 	if r.Pause == nil {
 		return
 	}

@@ -41,7 +41,8 @@ func TestCopyOfARecordSharesNoPauseAndNoIntents(t *testing.T) {
 	c.Elapse(time.Minute)
 	c.Settle("i-1", Done, "x")
 	c.Unfence("pvc-2")
-	if i, ok := r.OpenIntent(); !ok || time.Duration(i.Left) != time.Minute || time.Duration(r.Pause.Left) != time.Hour || len(r.Fenced) != 1 || r.Fenced[0].Member == "" {
+	if i, ok := r.OpenIntent(); !ok || time.Duration(i.Left) != time.Minute || time.Duration(r.Pause.Left) != time.Hour || len(r.Fenced) != 1 || r.Fenced[0].Member == "" ||
+		time.Duration(r.Rollout.Left) != time.Minute || time.Duration(r.Rollout.Step.Soak) != time.Second {
 		t.Errorf("the original was changed: %+v", r)
 	}
 }

@@ -68,6 +68,8 @@ type Record struct {
 	// GivenUp is, for each leader that has lately given the right up by its own wish, how long that still counts (SAFETY D36). Like a pause's end
 	// it is counted down by whoever writes.
 	GivenUp []Duration `json:"givenUp,omitempty"`
+	// Rollout is the last one that was asked for.
+	Rollout *Rollout `json:"rollout,omitempty"`
 
 	unknown extras
 }
@@ -211,6 +213,7 @@ func (r Record) Clone() Record {
 	r.Members, r.Lines = slices.Clone(r.Members), slices.Clone(r.Lines)
 	r.Away = slices.Clone(r.Away)
 	r.Intents, r.Fenced, r.GivenUp = slices.Clone(r.Intents), slices.Clone(r.Fenced), slices.Clone(r.GivenUp)
+	r.Rollout = r.Rollout.clone()
 	if r.Pause != nil {
 		p := *r.Pause
 		r.Pause = &p

@@ -19,6 +19,8 @@ type (
 	plainIntent    Intent
 	plainPause     Pause
 	plainFenced    Fenced
+	plainRollout   Rollout
+	plainStep      Step
 )
 
 // UnmarshalJSON keeps unknown fields.
@@ -76,6 +78,22 @@ func (f *Fenced) UnmarshalJSON(b []byte) error {
 
 // MarshalJSON writes unknown fields beside the known ones.
 func (f Fenced) MarshalJSON() ([]byte, error) { return encode(plainFenced(f), f.unknown) }
+
+// UnmarshalJSON keeps unknown fields.
+func (o *Rollout) UnmarshalJSON(b []byte) error {
+	return decode(b, (*plainRollout)(o), &o.unknown)
+}
+
+// MarshalJSON writes unknown fields beside the known ones.
+func (o Rollout) MarshalJSON() ([]byte, error) { return encode(plainRollout(o), o.unknown) }
+
+// UnmarshalJSON keeps unknown fields.
+func (s *Step) UnmarshalJSON(b []byte) error {
+	return decode(b, (*plainStep)(s), &s.unknown)
+}
+
+// MarshalJSON writes unknown fields beside the known ones.
+func (s Step) MarshalJSON() ([]byte, error) { return encode(plainStep(s), s.unknown) }
 
 // decode reads the known fields into v, a pointer to a plain struct, and the rest into unknown.
 func decode(b []byte, v any, unknown *extras) error {

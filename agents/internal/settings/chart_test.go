@@ -3,6 +3,7 @@ package settings_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -35,6 +36,10 @@ func TestChartWritesWhatTheAgentsRead(t *testing.T) {
 			}
 			if got.Release != "demo" || got.Major == 0 || got.Members.Primary != 1 || len(got.Users) == 0 {
 				t.Errorf("the settings say %+v", got)
+			}
+			job, err := os.ReadFile(filepath.Join(filepath.Dir(path), "rollout.yaml"))
+			if err != nil || !strings.Contains(string(job), `"--settings=`+got.Fingerprint+`"`) {
+				t.Errorf("the settings are %s, and the rollout is for others: %v\n%s", got.Fingerprint, err, job)
 			}
 		})
 	}

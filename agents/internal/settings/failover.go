@@ -25,6 +25,9 @@ type Failover struct {
 	// Priority of the pods of either set when positions are equal; higher wins. NeverLead bars a set from leading.
 	Priority  map[string]int  `json:"priority,omitempty"`
 	NeverLead map[string]bool `json:"neverLead,omitempty"`
+	// FailBackAfter is for how long a member of the primary set must have been fit before a leader that is not of it hands over to it (Go
+	// duration). Empty: it does not.
+	FailBackAfter string `json:"failBackAfter,omitempty"`
 }
 
 // Defaults of Failover.
@@ -51,6 +54,9 @@ func (f Failover) Promote() time.Duration  { return duration(f.PromoteTimeout, d
 func (f Failover) Recovery() time.Duration { return duration(f.MaxCrashRecovery, defaultRecovery) }
 func (f Failover) Hang() time.Duration     { return duration(f.HangTimeout, defaultHang) }
 
+// FailBack is FailBackAfter; 0: never.
+func (f Failover) FailBack() time.Duration { return duration(f.FailBackAfter, 0) }
+
 func duration(text string, otherwise time.Duration) time.Duration {
 	if d, err := time.ParseDuration(text); err == nil {
 		return d
@@ -74,6 +80,7 @@ func (f Failover) validate() error {
 	}{
 		{"electionWait", f.ElectionWait, 0}, {"promoteTimeout", f.PromoteTimeout, leastPromote},
 		{"maxCrashRecovery", f.MaxCrashRecovery, 0}, {"hangTimeout", f.HangTimeout, leastHang},
+		{"failBackAfter", f.FailBackAfter, time.Second},
 	} {
 		if d.text == "" {
 			continue

@@ -3,10 +3,14 @@
 package settings
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"sigs.k8s.io/yaml"
 )
@@ -41,6 +45,10 @@ type Settings struct {
 	Synchronous Synchronous `json:"synchronous,omitzero"`
 	// Bootstrap is a person's word for when there is data and no record.
 	Bootstrap Bootstrap `json:"bootstrap,omitzero"`
+
+	// Fingerprint names the settings that were read, so that two members can tell whether they go by the same ones: the name that the chart gave
+	// them, or a digest of the text.
+	Fingerprint string `json:"-"`
 }
 
 // Bootstrap says whose data becomes the database when the record of who leads is lost.
@@ -108,9 +116,20 @@ func Read(dir string) (Settings, error) {
 	return Parse(b)
 }
 
+// named is the first line of the file, by which the chart gives it a name. A comment, so that agents of every release read the rest.
+var named = regexp.MustCompile(`^# name: ([0-9a-f]{16})\s`)
+
+func fingerprint(b []byte) string {
+	if name := named.FindSubmatch(b); name != nil {
+		return string(name[1])
+	}
+	sum := sha256.Sum256(bytes.TrimSpace(b))
+	return hex.EncodeToString(sum[:8])
+}
+
 // Parse reads the file's text and fills in the defaults.
 func Parse(b []byte) (Settings, error) {
-	var s Settings
+	s := Settings{Fingerprint: fingerprint(b)}
 	if err := yaml.UnmarshalStrict(b, &s); err != nil {
 		return Settings{}, fmt.Errorf("%w: %w", ErrWrong, err)
 	}

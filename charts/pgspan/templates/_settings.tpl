@@ -47,9 +47,15 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
         "neverLead" .Values.failover.neverLead)
       "synchronous" (dict "mode" (include "pgspan.synchronous" .) "number" (.Values.synchronous.number | int))
       "volumeSize" (toString .Values.persistence.size) -}}
+{{- with .Values.failover.failBackAfter -}}{{- $_ := set $settings.failover "failBackAfter" . -}}{{- end -}}
 {{- range $key, $value := dict "site" .Values.site "databases" .Values.databases "users" $users "superuserTCP" .Values.superuser.tcp -}}
 {{- if $value -}}{{- $_ := set $settings $key $value -}}{{- end -}}
 {{- end -}}
 {{- with .Values.bootstrap.adopt -}}{{- $_ := set $settings "bootstrap" (dict "adopt" .) -}}{{- end -}}
 {{- toYaml $settings -}}
+{{- end -}}
+
+{{/* The name of these settings, by which a rollout knows who goes by them already. Usage: {{ include "pgspan.settingsName" . }} */}}
+{{- define "pgspan.settingsName" -}}
+{{- include "pgspan.settings" . | sha256sum | trunc 16 -}}
 {{- end -}}
