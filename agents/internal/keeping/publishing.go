@@ -115,11 +115,8 @@ func (k *Keeper) markPod(ctx context.Context, s observed.Snapshot) error {
 		labels[publish.LabelLeader] = "true"
 	}
 	v := k.view()
-	switch r := s.Role(); {
-	case r != observed.Unknown:
-		labels[publish.LabelRole] = string(r)
-	case v.Known == lease.Present && !v.Mine:
-		labels[publish.LabelRole] = string(observed.Replica) // somebody else leads
+	if role := roleLabel(s.Role(), pod.Labels[publish.LabelRole], v.Known == lease.Present && !v.Mine); role != "" {
+		labels[publish.LabelRole] = role
 	}
 	annotations := map[string]string{publish.AnnotationMember: k.me().Member}
 	if n := k.look(); n.state != nil && n.state.Volume != nil {
@@ -133,6 +130,19 @@ func (k *Keeper) markPod(ctx context.Context, s observed.Snapshot) error {
 		return nil
 	}
 	return k.o.API.MarkPod(ctx, k.o.Pod, k.o.PodUID, m)
+}
+
+// roleLabel is what the label of our own pod shall say; empty: what it says. A pod that was the primary keeps that label until its server is a
+// standby or the new leader takes the label away, which it does once the Service for writing leads to itself: kube-proxy takes changes up at
+// most once a second, so a change of any other Service just before would make the one that clients wait for a second late.
+func roleLabel(r observed.Role, present string, elsewhere bool) string {
+	switch {
+	case r != observed.Unknown:
+		return string(r)
+	case elsewhere && present != string(observed.Primary):
+		return string(observed.Replica)
+	}
+	return ""
 }
 
 // systemID is that of the data on our own volume; empty while there is none.
