@@ -46,14 +46,15 @@ func (o *Observer) Position(ctx context.Context) (Position, error) {
 	return p, nil
 }
 
-// Whom the startup process waits for cannot be asked: its waits are in no lock table. An idle transaction cannot be cancelled, only ended.
+// Whom the startup process waits for cannot be asked: its waits are in no lock table. An idle transaction cannot be cancelled, only ended. Workers
+// and walsenders can hold snapshots and locks as clients do; no other process of the server has transactions.
 const (
 	cancelReaders = `
 SELECT pg_catalog.pg_cancel_backend(a.pid) AS told FROM pg_catalog.pg_stat_activity a
- WHERE a.backend_type = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL`
+ WHERE a.backend_type <> 'startup' AND a.pid <> pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL`
 	endReaders = `
 SELECT pg_catalog.pg_terminate_backend(a.pid) AS told FROM pg_catalog.pg_stat_activity a
- WHERE a.backend_type = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL`
+ WHERE a.backend_type <> 'startup' AND a.pid <> pg_catalog.pg_backend_pid() AND a.xact_start IS NOT NULL`
 )
 
 // EndReaders cancels what clients are doing in transactions, or ends their sessions, and returns how many were told. PostgreSQL does that itself
