@@ -44,8 +44,8 @@ type node struct {
 	loop    *lease.Loop
 	cut     bool // from the store
 	right   boottime.Instant
-	members []record.Member
-	lists   [][]record.Member
+	known   known // of it news.lists and recalled
+	memo    memo  // outlasts the process
 	renewed uint64
 }
 
@@ -103,19 +103,28 @@ func idsOf(all []record.Member) string {
 
 // boot begins a process of a member's keeper. It knows of the one before what the grant says.
 func (n *node) boot() {
-	n.members, n.lists, n.renewed = nil, nil, 0
-	n.loop = lease.New(lease.Options{Store: n, Me: n.me, Timing: explored, Adopted: n.right, Now: func() boottime.Instant { return n.w.now }, Changed: func(v lease.View) {
+	n.known, n.renewed = known{}, 0
+	o := lease.Options{Adopted: n.right}
+	if n.w.rand.IntN(3) == 0 {
+		n.memo = memo{} // it could not be noted, or not be read
+	}
+	if m := n.memo; n.w.now.Before(n.right) && m.Format != 0 {
+		n.known.recalled, o.Recalled = &m, &m.Record
+	}
+	n.loop = lease.New(lease.Options{Store: n, Me: n.me, Timing: explored, Adopted: o.Adopted, Recalled: o.Recalled, Now: func() boottime.Instant { return n.w.now }, Changed: func(v lease.View) {
 		switch { // what issuer does with the grant
-		case v.Mine && v.Deadline != 0:
+		case v.Mine && v.Deadline != 0, v.Failsafe && v.Recalls(n.w.now):
 			n.right = v.Deadline
 		case v.Known == lease.Present && !v.Mine:
 			n.right = 0
 		}
 		if v.Renewals != n.renewed { // what noteView does
-			n.renewed, n.lists = v.Renewals, nil
-			if n.members != nil {
-				n.lists = [][]record.Member{n.members}
+			n.renewed, n.known.news.lists, n.known.recalled = v.Renewals, nil, nil
+			if n.known.news.members != nil {
+				n.known.news.lists = [][]record.Member{n.known.news.members}
 			}
+			n.memo = memo{Format: memoFormat, Record: v.Record.Clone()}
+			n.memo.Lists = unconfirmed(n.known, v.Record)
 		}
 	}})
 }
@@ -138,8 +147,14 @@ func (n *node) list(id string) {
 	if len(next) < 2 {
 		return
 	}
-	n.members, n.lists = next, append(n.lists[:len(n.lists):len(n.lists)], next)
-	of := v.Record.Epoch
+	of, news := v.Record.Epoch, &n.known.news
+	if news.epoch != of {
+		news.epoch, news.lists = of, nil
+	}
+	news.members, news.lists = next, append(slices.Clip(news.lists), next)
+	if n.memo.Format != 0 {
+		n.memo.Lists = unconfirmed(n.known, n.memo.Record) // noted before it can be written
+	}
 	n.loop.Carry(lease.News{Record: func(r *record.Record) {
 		if r.Epoch == of {
 			r.Members = next
@@ -151,11 +166,12 @@ func (n *node) list(id string) {
 // plead is one round of failsafe.
 func (n *node) plead() {
 	w, v := n.w, n.loop.View()
-	if !pleads(v, w.now) {
+	r, may := pleads(v, n.known.recalled, w.now)
+	if !may {
 		return
 	}
-	listed, base := pleaList(v.Record.Members, n.lists, n.me.Member), w.now
-	p := peers.Plea{Leader: n.me, Epoch: v.Record.Epoch, Reign: v.Record.Reign, Version: v.Record.Version(), Duration: record.Duration(explored.Duration)}
+	listed, base := pleaList(r.Members, unconfirmed(n.known, r), n.me.Member), w.now
+	p := peers.Plea{Leader: n.me, Epoch: r.Epoch, Reign: r.Reign, Version: r.Version(), Duration: record.Duration(explored.Duration)}
 	answers := map[string]peers.PromiseAnswer{}
 	for _, o := range w.nodes {
 		asked := slices.ContainsFunc(listed, func(m record.Member) bool { return m.ID == o.me.Member })
@@ -171,7 +187,7 @@ func (n *node) plead() {
 		w.now = w.now.Add(4 * time.Second)
 	}
 	if good, _ := agreed(listed, answers, 2); good {
-		err := n.loop.Prolong(base, v.Record)
+		err := n.loop.Prolong(base, r)
 		w.note("%s goes on by the promises of %s: %v", n.me.Member, idsOf(listed), err)
 	}
 }
