@@ -138,28 +138,33 @@ func TestFailsafe(t *testing.T) {
 			t.Error("the server was never restarted")
 		}
 	})
-	row := 1
-	// givesWay breaks the API for the primary alone, for longer than it bears that.
-	givesWay := func(t *testing.T, broken func(*http.Request) kubetest.Fault) {
-		t.Helper()
-		row++
-		leads := func(not *member) (leader *member) {
-			a.waitFor("somebody leads", func() bool {
-				for _, m := range all {
-					if code, _ := m.get("/primary"); code == 200 && m != not {
-						leader = m
-					}
+	leads := func(not *member) (leader *member) {
+		a.waitFor("somebody leads", func() bool {
+			for _, m := range all {
+				if code, _ := m.get("/primary"); code == 200 && m != not {
+					leader = m
 				}
-				return leader != nil
-			})
-			return leader
-		}
+			}
+			return leader != nil
+		})
+		return leader
+	}
+	// whole waits until all others follow the one that leads.
+	whole := func() *member {
 		old := leads(nil)
 		for _, m := range all {
 			if m != old {
 				m.waitStatus("/replica?lag=1MB", 200)
 			}
 		}
+		return old
+	}
+	row := 1
+	// givesWay breaks the API for the primary alone, for longer than it bears that.
+	givesWay := func(t *testing.T, broken func(*http.Request) kubetest.Fault) {
+		t.Helper()
+		row++
+		old := whole()
 		if _, err := old.sql(fmt.Sprintf("INSERT INTO rows VALUES (%d)", row)); err != nil {
 			t.Fatal(err)
 		}
@@ -189,12 +194,7 @@ func TestFailsafe(t *testing.T) {
 		})
 	})
 	step("all_are_refused_the_record_and_the_primary_stays", func(t *testing.T) {
-		leader := a
-		for _, m := range all {
-			if code, _ := m.get("/primary"); code == 200 {
-				leader = m
-			}
-		}
+		leader := leads(nil)
 		before, _ := leader.sql("SELECT pg_postmaster_start_time()")
 		for _, m := range all {
 			m.proxy.Break(func(r *http.Request) kubetest.Fault {
@@ -212,6 +212,29 @@ func TestFailsafe(t *testing.T) {
 		heal()
 		if after, _ := leader.sql("SELECT pg_postmaster_start_time()"); after != before {
 			t.Errorf("server of %s, before %s", after, before)
+		}
+	})
+	// A pod that is deleted by force has no token any more while its containers are still being stopped.
+	step("leader_without_a_token_has_its_end_written_by_another", func(t *testing.T) {
+		old := whole()
+		if _, err := old.sql("INSERT INTO rows VALUES (99)"); err != nil {
+			t.Fatal(err)
+		}
+		old.proxy.Break(func(*http.Request) kubetest.Fault { return kubetest.Fault{Status: http.StatusUnauthorized} })
+		time.Sleep(500 * time.Millisecond)
+		at := time.Now()
+		old.guard.Signal(t, syscall.SIGTERM)
+		next := leads(old)
+		took := time.Since(at)
+		t.Logf("%s follows %s after %v", next.pod, old.pod, took)
+		if took > 7*time.Second {
+			t.Errorf("another leads after %v: it has waited for the lease of 10s", took)
+		}
+		next.waitSQL("SELECT count(*) FROM rows WHERE id = 99", "1")
+		old.guard.Wait(t, patience)
+		old.keeper.Signal(t, syscall.SIGTERM)
+		if code := old.keeper.Wait(t, 20*time.Second); code != 0 {
+			t.Errorf("keeper: exit status %d", code)
 		}
 	})
 }

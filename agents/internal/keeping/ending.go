@@ -64,6 +64,20 @@ func (k *Keeper) handedOver(ctx context.Context, v judge.Verdict) error {
 	return nil
 }
 
+// writeFor writes the end of a leader's reign for it.
+func (k *Keeper) writeFor(ctx context.Context, version string, r record.Record) (string, error) {
+	l := k.loop.Load()
+	if l == nil {
+		return "", errors.New("which volume this pod has is not known yet")
+	}
+	made, err := l.Write(ctx, version, r)
+	if err == nil {
+		k.log.Info("record given back for its leader, who cannot write", "holder", r.Holder.Member, "epoch", r.Epoch.String())
+		k.tellPeers(context.WithoutCancel(ctx), r)
+	}
+	return made, err
+}
+
 // gaveUp gives the record up without a final position.
 func (k *Keeper) gaveUp(ctx context.Context) error {
 	l := k.loop.Load()

@@ -112,7 +112,7 @@ func New(o Options) (*Keeper, error) {
 		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(), pleaWake: newWake(), beatWake: newWake(), careWake: newWake(), rollWake: newWake(),
 	}
 	k.peers = peers.NewClient(peers.ClientOptions{TLSDir: o.TLS, Log: o.Log})
-	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Promise: k.promise, Nudge: k.Nudged, Order: k.Order, Status: k.SiteStatus, Log: o.Log})
+	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Promise: k.promise, Relay: k.writeFor, Nudge: k.Nudged, Order: k.Order, Status: k.SiteStatus, Log: o.Log})
 	k.known.mode, k.known.adopt = s.Synchronous, s.Bootstrap.Adopt
 	me := grant.Incarnation{Pod: o.PodUID, Boot: boot}
 	state, err := grant.ReadState(o.Control)
@@ -197,6 +197,9 @@ func (k *Keeper) lease(ctx context.Context) {
 		if me := k.me(); me.Member != "" {
 			o := lease.Options{
 				Store: lease.NewKubernetes(k.o.Lease, k.settings.Release, k.labels()), Me: me, Timing: k.o.Timing,
+				Relay: func(ctx context.Context, version string, r record.Record) (string, error) {
+					return k.peers.Relay(ctx, r.Members, version, r)
+				},
 				Changed: func(v lease.View) {
 					k.issuer.renewed(v)
 					k.noteView(v)

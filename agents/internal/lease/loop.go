@@ -39,6 +39,7 @@ type Loop struct {
 	timing  Timing
 	now     func() boottime.Instant
 	changed func(View)
+	relay   Relay
 
 	// missed counts requests in a row without an answer. late: the last write was not answered within the first patience; a read, which is quicker,
 	// says nothing about that. unsure: a write may or may not have been applied. pace: when to look next. All are Run's own.
@@ -72,6 +73,8 @@ type Options struct {
 	Recalled *record.Record
 	// Changed is called by the loop, before it does anything else, whenever the view or the deadline changed. It must not block.
 	Changed func(View)
+	// Relay has another member write this one's last version of the record, when the store does not answer. nil: nobody does.
+	Relay Relay
 	// Now reads the boot clock; nil means the real one.
 	Now func() boottime.Instant
 }
@@ -84,7 +87,7 @@ func New(o Options) *Loop {
 	if o.Changed == nil {
 		o.Changed = func(View) {}
 	}
-	l := &Loop{store: o.Store, me: o.Me, timing: o.Timing, now: o.Now, changed: o.Changed,
+	l := &Loop{store: o.Store, me: o.Me, timing: o.Timing, now: o.Now, changed: o.Changed, relay: o.Relay,
 		orders: make(chan order), nudge: make(chan struct{}, 1)}
 	// The adopted deadline stands in the view from the start, but counts only together with Mine.
 	l.view.Store(&View{Deadline: o.Adopted, Recalled: o.Recalled, AbsentWait: o.Timing.Duration})

@@ -18,6 +18,7 @@ const (
 	release
 	vacate
 	change
+	write
 )
 
 type order struct {
@@ -27,6 +28,7 @@ type order struct {
 	final   lsn.LSN
 	heir    string
 	change  func(*record.Record) error
+	made    *string // by a write for another member
 	done    chan error
 }
 
@@ -121,6 +123,8 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 		return l.giveUp(ctx, v)
 	case change:
 		return l.alter(ctx, v, o.change)
+	case write:
+		return l.writeFor(ctx, o)
 	default:
 		return fmt.Errorf("unknown order %d", o.what)
 	}
@@ -181,6 +185,9 @@ func (l *Loop) leave(ctx context.Context, v View, verb string, change func(*reco
 	// The right ends before the write is sent: from then on it may be somebody else's.
 	l.update(func(v *View) { v.Deadline, v.Failsafe = 0, false })
 	version, err := l.write(ctx, v.Version, next)
+	if err != nil {
+		version, err = l.relayed(ctx, v.Version, next, err)
+	}
 	if err != nil {
 		_ = l.look(ctx) // if it fails, the next turn looks again
 		return fmt.Errorf("%s the record: %w", verb, err)

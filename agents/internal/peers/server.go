@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
+	"github.com/pgspan/pgspan/agents/internal/record"
 )
 
 const (
@@ -38,6 +39,8 @@ type Options struct {
 	Standing func() Standing
 	// Promise answers a leader that cannot write to the store, and must not wait for anything.
 	Promise func(Plea) Promise
+	// Relay writes the end of a leader's reign for it, and ends with ctx.
+	Relay func(ctx context.Context, version string, r record.Record) (made string, err error)
 	// Nudge is called when a peer says that the record has changed: never twice at once, not more than ten times a second, with the newest
 	// version of those said meanwhile. It is a hint that anybody with a keeper's certificate can give, never a fact.
 	Nudge func(from grant.Incarnation, v epoch.Version)
@@ -124,6 +127,7 @@ func (s *Server) handler() http.Handler {
 		reply(w, standing)
 	})
 	mux.HandleFunc("POST "+pathPromise, s.promise)
+	mux.HandleFunc("POST "+pathRelay, s.relay)
 	mux.HandleFunc("POST "+pathLook, func(w http.ResponseWriter, r *http.Request) {
 		var l look
 		if err := read(w, r, &l); err != nil {

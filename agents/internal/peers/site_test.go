@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -120,6 +121,7 @@ type peer struct {
 	ask     func() Standing
 	nudged  func(grant.Incarnation, epoch.Version)
 	promise func(Plea) Promise
+	relay   func(context.Context, string, record.Record) (string, error)
 	stop    func()
 }
 
@@ -164,7 +166,13 @@ func (p *peer) start(t testing.TB, address string) {
 	p.at = l.Addr().String()
 	s := New(Options{TLSDir: p.dir, Log: p.log.logger(), Standing: func() Standing { return p.ask() },
 		Promise: func(x Plea) Promise { return p.promise(x) },
-		Nudge:   func(from grant.Incarnation, v epoch.Version) { p.nudged(from, v) }})
+		Relay: func(ctx context.Context, version string, r record.Record) (string, error) {
+			if p.relay == nil {
+				return "", errors.New("this one writes for nobody")
+			}
+			return p.relay(ctx, version, r)
+		},
+		Nudge: func(from grant.Incarnation, v epoch.Version) { p.nudged(from, v) }})
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.serve(ctx, l) }()
 	p.stop = func() { cancel(); <-done }
