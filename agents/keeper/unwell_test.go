@@ -147,6 +147,7 @@ func TestLongRecovery(t *testing.T) {
 		}
 	}
 	b.waitSQL("SELECT count(*) FROM rows", "1")
+	time.Sleep(2500 * time.Millisecond) // its keeper asks it each second how far it has come
 	for _, p := range a.guard.Children() {
 		if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
