@@ -26,7 +26,7 @@ func (s *site) sets(replicas int) {
 
 // gone reports whether the present pod's object was deleted.
 func (m *member) gone() bool {
-	return !strings.Contains(fmt.Sprint(m.Do(m.t, "GET", m.path("pods"), nil)["items"]), "uid:"+m.uid+" ")
+	return !strings.Contains(fmt.Sprint(m.Do(m.t, "GET", m.path("pods"), nil)["items"]), "uid:"+m.uid)
 }
 
 // recreate is what kubelet and the set's controller do once somebody has deleted the pod: its containers end, and a new one is made.
