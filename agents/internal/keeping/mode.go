@@ -31,6 +31,9 @@ func (k *Keeper) readMode() {
 		k.log.Warn("settings not readable", "error", err)
 		return
 	}
+	if s.Ignored != "" {
+		k.log.Warn("settings are newer than this agent, which goes by those that it knows", "ignored", s.Ignored)
+	}
 	k.change(func(n *known) {
 		if n.modeAt != 0 {
 			n.modeNew = boottime.Now()

@@ -34,6 +34,9 @@ func TestChartWritesWhatTheAgentsRead(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, config.Data[settings.File])
 			}
+			if got.Ignored != "" {
+				t.Errorf("the chart writes what no agent reads: %s", got.Ignored)
+			}
 			if got.Release != "demo" || got.Major == 0 || got.Members.Primary != 1 || len(got.Users) == 0 {
 				t.Errorf("the settings say %+v", got)
 			}

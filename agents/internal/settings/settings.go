@@ -49,6 +49,8 @@ type Settings struct {
 	// Fingerprint names the settings that were read, so that two members can tell whether they go by the same ones: the name that the chart gave
 	// them, or a digest of the text.
 	Fingerprint string `json:"-"`
+	// Ignored says what of the file these agents do not know; empty: they know all of it.
+	Ignored string `json:"-"`
 }
 
 // Bootstrap says whose data becomes the database when the record of who leads is lost.
@@ -130,8 +132,13 @@ func fingerprint(b []byte) string {
 // Parse reads the file's text and fills in the defaults.
 func Parse(b []byte) (Settings, error) {
 	s := Settings{Fingerprint: fingerprint(b)}
-	if err := yaml.UnmarshalStrict(b, &s); err != nil {
+	if err := yaml.Unmarshal(b, &s); err != nil {
 		return Settings{}, fmt.Errorf("%w: %w", ErrWrong, err)
+	}
+	// The file is live, the agents are as old as their pod: after an upgrade it may say what these do not know, and a server that has crashed
+	// must be started again all the same. What a person mistypes the chart's schema refuses.
+	if err := yaml.UnmarshalStrict(b, &Settings{}); err != nil {
+		s.Ignored = err.Error()
 	}
 	if s.Port == 0 {
 		s.Port = 5432
