@@ -48,7 +48,7 @@ func (s *soak) install(ctx context.Context) error {
 	if s.app, err = s.site.App(c, namespace, release+"-app-app", release+"-rw", address); err != nil {
 		return err
 	}
-	return s.whole(c)
+	return s.whole(c, false)
 }
 
 // helm installs the release, or changes its mode and its setting.
@@ -145,8 +145,8 @@ func (s *soak) evidence(ctx context.Context, name string) {
 const sums = `select md5(coalesce(string_agg(t.line, ',' order by t.line), '')) as s from (
 	select 'w' || id as line from soak_writes union all select 'r' || key || ':' || value from soak_registers) t`
 
-// whole waits until one member writes, two stream, all have the same rows, and no step is open.
-func (s *soak) whole(ctx context.Context) error {
+// whole waits until one member writes, two stream, no step is open and, once nobody writes any more, all have the same rows.
+func (s *soak) whole(ctx context.Context, quiet bool) error {
 	return cluster.Wait(ctx, "the release is whole", func(ctx context.Context) (bool, string, error) {
 		pods, err := s.pods(ctx)
 		if err != nil {
@@ -178,7 +178,7 @@ func (s *soak) whole(ctx context.Context) error {
 				return false, p.Name + " has " + strings.TrimSpace(open), err
 			}
 		}
-		if s.app.Host == "" {
+		if !quiet {
 			return true, "", nil
 		}
 		for _, p := range pods {

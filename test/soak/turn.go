@@ -125,7 +125,7 @@ func (s *soak) turn(ctx context.Context, n int, t turn, sum *summary) error {
 		}
 		sum.of(t.mode).Faults++
 		c, cancel := context.WithTimeout(ctx, recovery)
-		err := s.whole(c)
+		err := s.whole(c, false)
 		cancel()
 		if err != nil {
 			if ctx.Err() != nil {
@@ -189,7 +189,7 @@ func (s *soak) happen(ctx context.Context, f fault, told func(string)) error {
 func (s *soak) judge(ctx context.Context, l *load, f *figures, mode string) error {
 	ctx, cancel := context.WithTimeout(ctx, recovery)
 	defer cancel()
-	if err := s.whole(ctx); err != nil {
+	if err := s.whole(ctx, true); err != nil {
 		return err
 	}
 	conn, err := l.app.Connect(ctx)
