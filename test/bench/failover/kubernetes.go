@@ -31,6 +31,12 @@ func (p *place) gone(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("remove namespace %s: %w", p.namespace, err)
 	}
+	// What is in it need not end in peace; a pod without a graceful end is an error of nobody's.
+	none := int64(0)
+	err = p.s.Client.CoreV1().Pods(p.namespace).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &none}, metav1.ListOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("remove the pods of %s: %w", p.namespace, err)
+	}
 	return cluster.Wait(ctx, "namespace "+p.namespace+" is gone", func(ctx context.Context) (bool, string, error) {
 		_, err := p.s.Client.CoreV1().Namespaces().Get(ctx, p.namespace, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
