@@ -12,6 +12,8 @@ import (
 const (
 	leastRatio  = 0.97
 	leastRounds = 10
+	// mostSpread is how far apart the arm without agents may be, as a part of its median: beyond, the machine did something else meanwhile.
+	mostSpread = 0.25
 )
 
 // Summary is what a run says.
@@ -50,6 +52,12 @@ func summarize(run *results.Run) Summary {
 	}
 	if s.Ratio < leastRatio {
 		s.Wrong = append(s.Wrong, fmt.Sprintf("with agents there is %.3f of the throughput without, want %.2f or more", s.Ratio, leastRatio))
+	}
+	if s.Low < leastRatio && s.Ratio >= leastRatio {
+		s.Wrong = append(s.Wrong, fmt.Sprintf("the interval goes down to %.3f: %.2f is not shown", s.Low, leastRatio))
+	}
+	if spread := (s.Plain.Max - s.Plain.Min) / s.Plain.Median; s.N > 0 && spread > mostSpread {
+		s.Wrong = append(s.Wrong, fmt.Sprintf("the server without agents varied by %.0f %% of its median, %.0f at most make a result: the machine was not quiet", spread*100, mostSpread*100))
 	}
 	return s
 }

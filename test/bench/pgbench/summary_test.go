@@ -11,29 +11,34 @@ import (
 )
 
 func TestSummary(t *testing.T) {
-	even := func(n int, ratio float64) (agents, plain []float64) {
+	even := func(n, rough int, ratio float64) (agents, plain []float64) {
 		for i := range n {
-			base := 500 + 300*float64(i%3) // the machine's weather, which the quotients do not see
+			base := 500 + 40*float64(i%3) // the machine's weather, which the quotients do not see
+			if i == rough {
+				base = 900
+			}
 			agents, plain = append(agents, base*ratio), append(plain, base)
 		}
 		return agents, plain
 	}
 	for name, c := range map[string]struct {
 		n     int
+		rough int // a round in which the machine did something else
 		ratio float64
 		wrong string
 	}{
-		"agents_cost_a_percent":        {12, 0.99, ""},
-		"agents_cost_a_tenth":          {12, 0.9, "0.900 of the throughput"},
-		"too_few_rounds_are_no_result": {4, 0.99, "4 rounds, of 10"},
-		"nothing_was_measured":         {0, 1, "0 rounds"},
+		"agents_cost_a_percent":        {12, -1, 0.99, ""},
+		"agents_cost_a_tenth":          {12, -1, 0.9, "0.900 of the throughput"},
+		"too_few_rounds_are_no_result": {4, -1, 0.99, "4 rounds, of 10"},
+		"machine_was_not_quiet":        {12, 3, 0.99, "varied by 74 % of its median"},
+		"nothing_was_measured":         {0, -1, 1, "0 rounds"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run, err := results.Begin(filepath.Join(t.TempDir(), "pgbench.jsonl"), results.Setting{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			agents, plain := even(c.n, c.ratio)
+			agents, plain := even(c.n, c.rough, c.ratio)
 			for i := range c.n {
 				for arm, tps := range map[string]float64{"agents": agents[i], "plain": plain[i]} {
 					if err := run.Add(map[string]string{"round": strconv.Itoa(i + 1), "arm": arm}, map[string]float64{"tps": tps}); err != nil {
