@@ -89,8 +89,8 @@ func (r *release) rollsUnder(t *testing.T, ctx context.Context, limit time.Durat
 
 func raisedSetting(t *testing.T, ctx context.Context) {
 	before, leader := ha.members(t, ctx), ha.primary(t, ctx)
-	ha.rollsUnder(t, ctx, 4*time.Second, rolls(map[string]string{"postgresql.parameters.max_connections": "120"}))
-	ha.all(t, ctx, "show max_connections", "120")
+	ha.rollsUnder(t, ctx, 4*time.Second, rolls(map[string]string{"postgresql.parameters.max_connections": "220"})) // the chart's is 200
+	ha.all(t, ctx, "show max_connections", "220")
 	ha.samePods(t, ctx, before)
 	if now := ha.primary(t, ctx); now == leader {
 		t.Errorf("%s still leads: it was not switched over", now)
