@@ -76,7 +76,7 @@ func TestSummaryJudges(t *testing.T) {
 		}, "", ""},
 		"failover_nobody_called_for": {func(t *testing.T, r *results.Run) {
 			keepAll(t, r, "slowdisk", ours, modeAsync, []float64{1}, map[string]float64{"changes": 2})
-		}, "", "2 failovers that nothing called for"},
+		}, "2 failovers that nothing called for", ""},
 		"too_slow": {func(t *testing.T, r *results.Run) {
 			keepAll(t, r, "switchover", ours, modeAsync, []float64{4, 4, 4, 4, 4}, nil)
 		}, "", "switchover: median 4.00 s, to reach 1.0 s"},
