@@ -101,9 +101,9 @@ func TestWhatIsWrongIsRefusedUntilItIsPutRight(t *testing.T) {
 			"the chart's values cannot be used: postgresql.ident[0]",
 			func(p *pod, l *leader) { p.settings("") },
 		},
-		"settings_of_another_release": {
-			func(p *pod, l *leader) { p.settings("unheardOf: true\n") },
-			"unheardOf",
+		"settings_of_another_kind": {
+			func(p *pod, l *leader) { p.settings("volumeSize: [1]\n") },
+			"volumeSize",
 			func(p *pod, l *leader) { p.settings("") },
 		},
 		"checksums_turned_off_for_full_data": {
