@@ -16,6 +16,8 @@ type Condition struct {
 	Pod, Member string
 	// Leads: the right is in force, the database is made, and nothing is being handed over. Heard: guard is.
 	Leads, Heard bool
+	// Unheard is for how long guard has not been.
+	Unheard time.Duration
 	// Stored: the store takes this leader's renewals. Otherwise the right cannot be given to anybody.
 	Stored bool
 	// Writes: the server accepts connections as a primary, by guard's word. Wrote: one did so earlier in this reign.
@@ -88,6 +90,9 @@ const (
 // it; otherwise it goes on trying.
 func Care(c Condition) Treatment {
 	switch {
+	case c.Leads && c.Unheard >= c.Limits.Promote:
+		return Treatment{Person: true, Reason: fmt.Sprintf("%s: guard has not been heard for %s, so nothing is known of the server, and the right stays here: look at the server's container, or delete the pod",
+			c.Pod, c.Limits.Promote)}
 	case !c.Leads || !c.Heard: // while guard is not heard, nothing is known of its server (SAFETY D11)
 		return Treatment{}
 	case c.Stuck >= c.Limits.Hang:

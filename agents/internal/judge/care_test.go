@@ -75,6 +75,8 @@ func TestCareOfALeadersServer(t *testing.T) {
 		"guard_is_not_heard":                 {[]func(*Condition){elected, out(time.Hour), func(c *Condition) { c.Heard = false }}, stays("")},
 		"hung_but_guard_unheard":             {[]func(*Condition){writes, mute(time.Hour), stuck(time.Hour), func(c *Condition) { c.Heard = false }}, stays("")},
 
+		"guard_is_not_heard_for_long": {[]func(*Condition){writes, func(c *Condition) { c.Heard, c.Unheard = false, time.Minute }}, told("look at the server's container")},
+
 		"elected_a_moment_ago":                     {[]func(*Condition){elected, out(59 * time.Second)}, stays("")},
 		"never_promoted":                           {[]func(*Condition){elected, out(time.Minute)}, gives("promoteTimeout")},
 		"never_promoted_and_the_disk_holds_more":   {[]func(*Condition){elected, out(time.Hour), behind, func(c *Condition) { c.End = 0x9000000 }}, told("lacks more than may be lost")},

@@ -1,6 +1,9 @@
 package judge
 
 import (
+	"fmt"
+	"time"
+
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/record"
 )
@@ -35,9 +38,16 @@ func handOver(f Facts) Verdict {
 	out.Fence = f.Handover.Kill
 	if p := f.Local.Previous; p != nil && p.Role == grant.Stop && f.Local.State.Seq >= p.Seq && !f.Local.Stale && (f.Local.State.Server == grant.Down || f.killedAll()) {
 		out.Do, out.Record = Release, released(f)
+	} else if f.Handover.Unclean && f.Handover.For >= unconfirmedFor {
+		out.Person = true
+		out.Reason += fmt.Sprintf("; guard has not confirmed for %s that the server is stopped, and until then nobody else may lead: if the volume hangs, restart this pod's node or take it from the network",
+			f.Handover.For.Truncate(time.Second))
 	}
 	return out
 }
+
+// unconfirmedFor is how long the stop of a server that is not well may take before a person is told: three times what it may take to kill it.
+const unconfirmedFor = 30 * time.Second
 
 // killedAll: guard has sent SIGKILL to every process of a server that does not go, because its volume hangs: they will not run again, though the
 // volume's lock is held (SAFETY D11).

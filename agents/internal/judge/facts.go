@@ -57,6 +57,8 @@ type Handover struct {
 	Unclean bool
 	// Kill: a shutdown would not end, or has not; guard kills the server.
 	Kill bool
+	// For is for how long it has been under way.
+	For time.Duration
 }
 
 // Known says what is known of the record.

@@ -109,6 +109,8 @@ func TestHandover(t *testing.T) {
 		"killed_before_this_stop":             told(all(killedAll, func(f *Facts) { f.Local.State.Seq = 6 }), stops),
 		"killed_and_guard_is_not_heard":       told(all(killedAll, func(f *Facts) { f.Local.Stale = true }), stops),
 		"killed_for_a_clean_hand_over":        told(all(killedAll, func(f *Facts) { f.Handover.Kill = false }), stops),
+		"stop_is_not_confirmed_for_long":      told(all(killedAll, func(f *Facts) { f.Local.State.KilledAll, f.Handover.For = false, time.Minute }), toPerson(stops, "guard has not confirmed for 1m0s")),
+		"clean_hand_over_takes_long":          told(func(f *Facts) { f.Local.Stale, f.Handover.For = true, time.Minute }, stops),
 		"not_all_are_killed_yet":              told(all(killedAll, func(f *Facts) { f.Local.State.KilledAll = false }), stops),
 		"lease_ran_out_and_nothing_is_given":  told(func(f *Facts) { f.Store.InForce = false }, want{says: "could not be renewed"}),
 		"another_holder_and_nothing_is_given": {held(other), func(f *Facts) { f.Handover = &Handover{Reason: "x"} }, want{role: grant.Replica, says: "leads"}},
@@ -117,6 +119,12 @@ func TestHandover(t *testing.T) {
 	if v := Judge(f); v.Record.Heir != "pvc-b" || v.Record.Epoch != at(3) {
 		t.Errorf("got %+v, want the same epoch given to pvc-b", v.Record)
 	}
+}
+
+// toPerson is w as something for a person, who is told more.
+func toPerson(w want, says string) want {
+	w.person, w.says = true, says
+	return w
 }
 
 // killedAll is a server that is told to be killed, was, and does not go.

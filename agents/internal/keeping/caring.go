@@ -55,15 +55,15 @@ func (m *meter) add(now boottime.Instant, so bool) time.Duration {
 
 // patient is what one reign's server has shown. It is used by the caring loop alone.
 type patient struct {
-	reign             string
-	idle, mute, stuck meter
-	wrote             bool
-	signs             boottime.Instant // of life, when they were last looked at
-	flushedAt         boottime.Instant
-	since             boottime.Instant // of the guard's write that is not finished
-	down              boottime.Instant // when the server was first seen not to write, after it had
-	redo              *int64
-	end               lsn.LSN
+	reign                      string
+	idle, mute, stuck, unheard meter
+	wrote                      bool
+	signs                      boottime.Instant // of life, when they were last looked at
+	flushedAt                  boottime.Instant
+	since                      boottime.Instant // of the guard's write that is not finished
+	down                       boottime.Instant // when the server was first seen not to write, after it had
+	redo                       *int64
+	end                        lsn.LSN
 }
 
 // caring looks, on the leader, after a server that is not well.
@@ -136,8 +136,11 @@ func (k *Keeper) condition(p *patient, n known, v lease.View, now boottime.Insta
 	p.wrote = p.wrote || c.Writes || known
 	c.Wrote, c.Unwritable = p.wrote, p.idle.add(now, !c.Writes && c.Heard && c.Full == "")
 
+	c.Unheard = p.unheard.add(now, !c.Heard)
+
+	// A server that has never answered this process may be well: what the questions need may be locked since before.
 	signs := max(n.pulseAt, n.filesAt)
-	c.Mute = p.mute.add(now, c.Writes && signs <= p.signs)
+	c.Mute = p.mute.add(now, c.Writes && n.pulseAt != 0 && signs <= p.signs)
 	p.signs = max(p.signs, signs)
 
 	waits := c.Heard && s.Disk != nil && s.Disk.Since != 0 && s.Disk.Since == p.since && n.flushedAt <= p.flushedAt

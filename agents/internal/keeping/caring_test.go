@@ -52,6 +52,7 @@ type sick struct {
 func newSick() *sick {
 	s := &sick{k: &Keeper{}, now: boottime.Now()}
 	s.v.Record = record.Record{Epoch: at(3), Reign: "r"}
+	s.n.pulseAt = s.now
 	s.n.state = &grant.State{Server: grant.Writable, Phase: grant.Running, Disk: &grant.Disk{}}
 	return s
 }
@@ -75,6 +76,7 @@ func TestWhatCountsAsSilence(t *testing.T) {
 		mute, stuck bool
 	}{
 		"nothing_at_all":                       {func(*sick) {}, true, false},
+		"never_answered_this_process":          {func(s *sick) { s.n.pulseAt = 0 }, false, false},
 		"answers_now_and_then":                 {func(s *sick) { s.n.pulseAt = s.now }, false, false},
 		"answers_nobody_and_writes":            {func(s *sick) { s.n.filesAt = s.now }, false, false},
 		"one_write_of_guards_does_not_end":     {func(s *sick) { s.n.pulseAt, s.n.state.Disk.Since = s.now, 7 }, false, true},

@@ -115,7 +115,11 @@ func (k *Keeper) facts() judge.Facts {
 	f.Full = n.full()
 	limits := k.settings.Failover
 	f.Election = judge.Election{For: since(k.votingSince, now), Wait: limits.Wait(), MaxLag: limits.MaxLag(), MaxDiscard: limits.MaxDiscard(), Peers: n.heard}
-	f.Local.Standing, f.Local.Replayed, f.Handover, f.Care = k.standing(), n.replayed(now), n.handover, n.care
+	f.Local.Standing, f.Local.Replayed, f.Care = k.standing(), n.replayed(now), n.care
+	if n.handover != nil {
+		h := *n.handover
+		h.For, f.Handover = now.Sub(n.handoverSince), &h
+	}
 	if l := k.loop.Load(); l != nil {
 		f.Promised = l.Promised(now)
 	}
