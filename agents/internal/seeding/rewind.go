@@ -221,6 +221,13 @@ func relations(names []string) string {
 // rewound is the rest of a rewind that has ended well: it can be run again from any point.
 func (s *seeder) rewound(entry notes.Entry) error {
 	s.wal, s.settled, s.told[StepRecorded] = nil, false, false
+	dropped, err := pgdata.DropAbandoned(s.paths.Data(), entry.Timeline)
+	if err != nil {
+		return err
+	}
+	if len(dropped) > 0 {
+		s.Log.Info("WAL of an abandoned timeline removed", "files", dropped)
+	}
 	// pg_rewind removes what the leader does not have, and a leader has no standby.signal.
 	if err := pgdata.SetStandby(s.paths.Data(), true); err != nil {
 		return err
