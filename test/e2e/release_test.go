@@ -108,7 +108,9 @@ func (r *release) ready(t *testing.T, ctx context.Context, n int) {
 			return false, "", err
 		}
 		// A Job's pod that is done, or was given up, is none of those that stand.
-		pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed })
+		pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool {
+			return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+		})
 		ok, seen := 0, []string{}
 		for _, p := range pods {
 			if p.DeletionTimestamp == nil && cluster.Ready(p) {
