@@ -96,9 +96,6 @@ func TestSynchronous(t *testing.T) {
 	if !haStands(t) {
 		return
 	}
-	t.Cleanup(func() {
-		run(t, "asynchronous_again", 2*time.Minute, func(t *testing.T, ctx context.Context) { ha.install(t, ctx, nil); ha.whole(t, ctx) })
-	})
 	run(t, "any_one_loses_nothing_with_the_primarys_node", 4*time.Minute, anyOne)
 	run(t, "strict_waits_rather_than_acknowledge_alone", 4*time.Minute, strict)
 	run(t, "asynchronous_again", 2*time.Minute, func(t *testing.T, ctx context.Context) { ha.install(t, ctx, nil); ha.whole(t, ctx) })
