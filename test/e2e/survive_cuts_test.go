@@ -73,8 +73,9 @@ func primaryCutFromAPI(t *testing.T, ctx context.Context) {
 	ha.loses(t, ctx, 8*time.Second, func(primary string) {
 		fault(t, "cut", "api", ha.node(t, ctx, primary))
 		ha.another(t, ctx, before) // the others can write to the API: after 20 s it hands over
+		// The clients' way may lead through that node, whose proxy does not hear of the new primary: its old one reads only by now.
+		heal(t)
 	})
-	heal(t)
 	ha.whole(t, ctx)
 }
 
