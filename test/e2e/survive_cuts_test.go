@@ -68,9 +68,13 @@ func primaryCutFromPeers(t *testing.T, ctx context.Context) {
 	ha.sameEpoch(t, ctx, before)
 }
 
+// proxyLate is what clients may lose whose way leads through a node that was cut off from the API: its proxy asks again for what has changed after up to half
+// a minute, and goes on sending them to the old primary until then.
+const proxyLate = time.Minute
+
 func primaryCutFromAPI(t *testing.T, ctx context.Context) {
 	before := ha.epoch(t, ctx)
-	ha.loses(t, ctx, 8*time.Second, func(primary string) {
+	ha.loses(t, ctx, proxyLate, func(primary string) {
 		fault(t, "cut", "api", ha.node(t, ctx, primary))
 		ha.another(t, ctx, before) // the others can write to the API: after 20 s it hands over
 		// The clients' way may lead through that node, whose proxy does not hear of the new primary: its old one reads only by now.
@@ -126,7 +130,7 @@ func apiDown(t *testing.T, ctx context.Context) {
 // the new primary only when it reaches the API again, and the clients' way may lead through it.
 func releaseWithoutAPI(t *testing.T, ctx context.Context) {
 	before := ha.epoch(t, ctx)
-	ha.loses(t, ctx, 20*time.Second, func(primary string) {
+	ha.loses(t, ctx, proxyLate, func(primary string) {
 		fault(t, "cut", "api", ha.node(t, ctx, primary))
 		ha.signal(t, ctx, primary, "guard", "TERM")
 		began := time.Now()
