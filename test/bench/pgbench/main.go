@@ -8,13 +8,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -58,57 +56,27 @@ func bench(root string, rounds, seconds int) error {
 
 // measure runs the benchmark and keeps each measurement as soon as it is told.
 func measure(ctx context.Context, root string, run *results.Run, rounds, seconds int) error {
-	dir, err := os.MkdirTemp("", "bench-pgbench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	home, binary := filepath.Join(root, "agents", "keeper"), filepath.Join(dir, "keeper.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, ".")
-	build.Dir, build.Stderr = home, os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build the benchmark: %w", err)
-	}
 	var done []string
 	for _, s := range run.Samples {
 		done = append(done, s.Labels["round"]+"/"+s.Labels["arm"])
 	}
-	told, tell, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer told.Close()
-	cmd := exec.CommandContext(ctx, binary, "-test.run=^$", "-test.bench=Agents", "-test.benchtime=1x", "-test.timeout=4h", "-pgbench-rounds="+strconv.Itoa(rounds),
-		"-pgbench-seconds="+strconv.Itoa(seconds), "-pgbench-done="+strings.Join(done, ","), "-pgbench-report=/dev/fd/3")
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = home, os.Stdout, os.Stderr, []*os.File{tell}
-	// Servers that it has started die with it.
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	err = cmd.Start()
-	tell.Close()
-	if err != nil {
-		return fmt.Errorf("start the benchmark: %w", err)
-	}
-	kept := keep(run, bufio.NewScanner(told))
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("benchmark: %w (what was measured is kept; the same command goes on)", err)
-	}
-	return kept
+	return results.GoBenchmark(ctx, filepath.Join(root, "agents", "keeper"), "Agents", []string{
+		"-pgbench-rounds=" + strconv.Itoa(rounds), "-pgbench-seconds=" + strconv.Itoa(seconds), "-pgbench-done=" + strings.Join(done, ","), "-pgbench-report=/dev/fd/3",
+	}, func(line []byte) error { return keep(run, line) })
 }
 
-func keep(run *results.Run, lines *bufio.Scanner) error {
-	for lines.Scan() {
-		var c struct {
-			Round int
-			Arm   string
-			TPS   float64
-		}
-		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			return fmt.Errorf("what the benchmark tells: %w", err)
-		}
-		if err := run.Add(map[string]string{"round": strconv.Itoa(c.Round), "arm": c.Arm}, map[string]float64{"tps": results.Round(c.TPS)}); err != nil {
-			return err
-		}
-		fmt.Printf("round %2d  %-6s  %8.1f tps  load %.2f\n", c.Round, c.Arm, c.TPS, results.Load())
+func keep(run *results.Run, line []byte) error {
+	var c struct {
+		Round int
+		Arm   string
+		TPS   float64
 	}
-	return lines.Err()
+	if err := json.Unmarshal(line, &c); err != nil {
+		return fmt.Errorf("what the benchmark tells: %w", err)
+	}
+	if err := run.Add(map[string]string{"round": strconv.Itoa(c.Round), "arm": c.Arm}, map[string]float64{"tps": results.Round(c.TPS)}); err != nil {
+		return err
+	}
+	fmt.Printf("round %2d  %-6s  %8.1f tps  load %.2f\n", c.Round, c.Arm, c.TPS, results.Load())
+	return nil
 }

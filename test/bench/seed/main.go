@@ -9,13 +9,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -24,9 +22,6 @@ import (
 
 	"github.com/pgspan/pgspan/test/bench/results"
 )
-
-// limit bounds the whole run.
-const limit = "4h"
 
 func main() {
 	sizes := flag.String("sizes", "512,1024,2048,4096", "megabytes of data")
@@ -62,59 +57,29 @@ func bench(root, sizes string, rounds int) error {
 
 // measure runs the benchmark and keeps each clone as soon as it is told.
 func measure(ctx context.Context, root string, run *results.Run, sizes string, rounds int) error {
-	dir, err := os.MkdirTemp("", "bench-seed-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	home, binary := filepath.Join(root, "agents", "seed"), filepath.Join(dir, "seed.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, ".")
-	build.Dir, build.Stderr = home, os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build the benchmark: %w", err)
-	}
 	var done []string
 	for _, s := range run.Samples {
 		done = append(done, s.Labels["size"]+"/"+s.Labels["round"]+"/"+s.Labels["arm"])
 	}
-	told, tell, err := os.Pipe()
+	return results.GoBenchmark(ctx, filepath.Join(root, "agents", "seed"), "Seed", []string{
+		"-seed-sizes=" + sizes, "-seed-rounds=" + strconv.Itoa(rounds), "-seed-done=" + strings.Join(done, ","), "-seed-report=/dev/fd/3",
+	}, func(line []byte) error { return keep(run, line) })
+}
+
+func keep(run *results.Run, line []byte) error {
+	var c struct {
+		Size, Arm          string
+		Round              int
+		Megabytes, Seconds float64
+	}
+	if err := json.Unmarshal(line, &c); err != nil {
+		return fmt.Errorf("what the benchmark tells: %w", err)
+	}
+	err := run.Add(map[string]string{"size": c.Size, "round": strconv.Itoa(c.Round), "arm": c.Arm},
+		map[string]float64{"megabytes": results.Round(c.Megabytes), "seconds": results.Round(c.Seconds)})
 	if err != nil {
 		return err
 	}
-	defer told.Close()
-	cmd := exec.CommandContext(ctx, binary, "-test.run=^$", "-test.bench=Seed", "-test.benchtime=1x", "-test.timeout="+limit,
-		"-seed-sizes="+sizes, "-seed-rounds="+strconv.Itoa(rounds), "-seed-done="+strings.Join(done, ","), "-seed-report=/dev/fd/3")
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = home, os.Stdout, os.Stderr, []*os.File{tell}
-	// Servers that it has started die with it.
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	err = cmd.Start()
-	tell.Close()
-	if err != nil {
-		return fmt.Errorf("start the benchmark: %w", err)
-	}
-	kept := keep(run, bufio.NewScanner(told))
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("benchmark: %w (what was measured is kept; the same command goes on)", err)
-	}
-	return kept
-}
-
-func keep(run *results.Run, lines *bufio.Scanner) error {
-	for lines.Scan() {
-		var c struct {
-			Size, Arm          string
-			Round              int
-			Megabytes, Seconds float64
-		}
-		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			return fmt.Errorf("what the benchmark tells: %w", err)
-		}
-		err := run.Add(map[string]string{"size": c.Size, "round": strconv.Itoa(c.Round), "arm": c.Arm},
-			map[string]float64{"megabytes": results.Round(c.Megabytes), "seconds": results.Round(c.Seconds)})
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%6s MB  round %d  %-5s  %7.2f s  load %.2f\n", c.Size, c.Round, c.Arm, c.Seconds, results.Load())
-	}
-	return lines.Err()
+	fmt.Printf("%6s MB  round %d  %-5s  %7.2f s  load %.2f\n", c.Size, c.Round, c.Arm, c.Seconds, results.Load())
+	return nil
 }
