@@ -234,8 +234,9 @@ func (m *member) startKeeper() {
 	if m.ip != m.site.ip {
 		listen = m.ip + ":8009"
 	}
+	// No second line of defence: servers on one machine need a port each, and keepers ask all of them at one.
 	env := append(m.env(), "PGSPAN_LISTEN="+m.listen, "PGSPAN_PEERS_LISTEN="+listen, "PGSPAN_CREDENTIALS="+m.at("token"), "KUBERNETES_SERVICE_HOST="+u.Hostname(), "KUBERNETES_SERVICE_PORT="+u.Port(),
-		"PGSPAN_LEASE_DURATION=10s", "PGSPAN_STOP_TIME=2s", "GOMEMLIMIT=64MiB")
+		"PGSPAN_LEASE_DURATION=10s", "PGSPAN_STOP_TIME=2s", "PGSPAN_PROBE_EVERY=0s", "GOMEMLIMIT=64MiB")
 	m.keeper = m.run("./agents/keeper", env)
 }
 

@@ -171,8 +171,9 @@ func (p *patient) recovered(writes bool, now boottime.Instant) (bytesPerSecond f
 
 // expect finds out, once for each crash, how much WAL the server has to go through, and where that ends.
 func (k *Keeper) expect(p *patient, n known, v lease.View) {
-	// While processes of a server that is going are left, they may still commit.
-	if s := n.state; p.redo != nil || s.Server != grant.Down && s.Server != grant.Standby || s.Phase == grant.Stopping {
+	// While processes of a server that is going are left, they may still commit. One that guard has started again, often sooner than this loop
+	// looks, has not come to that yet.
+	if s := n.state; p.redo != nil || s.Phase == grant.Stopping || s.Server == grant.Writable && s.Phase != grant.Starting {
 		return
 	}
 	line, from := v.Record.Timeline, opening(v.Record)
@@ -181,12 +182,6 @@ func (k *Keeper) expect(p *patient, n known, v lease.View) {
 			return
 		}
 		line = n.state.Volume.Timeline
-	}
-	var size int64 = 64 << 20
-	if n.status != nil && n.status.SegmentSize > 0 {
-		size = n.status.SegmentSize
-	} else if k.settings.PostgreSQL.Initdb.WALSegmentMB > 0 {
-		size = int64(k.settings.PostgreSQL.Initdb.WALSegmentMB) << 20
 	}
 	type found struct {
 		redo, end lsn.LSN
@@ -198,7 +193,7 @@ func (k *Keeper) expect(p *patient, n known, v lease.View) {
 		c, err := controlfile.Read(data)
 		f := found{redo: c.Redo, err: err}
 		if f.end = f.redo; err == nil && c.State != controlfile.ShutDown {
-			f.end, f.err = walend.Find(data, line, max(c.Redo, from), size)
+			f.end, f.err = walend.Find(data, line, max(c.Redo, from))
 		}
 		done <- f
 	}()

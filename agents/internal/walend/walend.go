@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"github.com/pgspan/pgspan/agents/internal/lsn"
 )
@@ -25,18 +26,46 @@ const (
 )
 
 // Find returns the end of the last whole record on a timeline, from a place on where WAL is certain to be.
-func Find(data string, timeline uint32, from lsn.LSN, segment int64) (lsn.LSN, error) {
-	if segment < page || segment%page != 0 {
-		return 0, fmt.Errorf("find the end of the WAL: %d bytes are no size of a segment", segment)
-	}
-	w := &wal{dir: filepath.Join(data, "pg_wal"), line: timeline, segment: lsn.LSN(segment)}
+func Find(data string, timeline uint32, from lsn.LSN) (lsn.LSN, error) {
+	w := &wal{dir: filepath.Join(data, "pg_wal"), line: timeline}
 	defer w.close()
+	var err error
+	if w.segment, err = segmentSize(w.dir); err != nil {
+		return 0, fmt.Errorf("find the end of the WAL: %w", err)
+	}
 	end, err := w.end(from / page * page)
 	if err != nil {
 		return 0, fmt.Errorf("find the end of the WAL: %w", err)
 	}
 	return end, nil
 }
+
+// segmentSize is that of the files themselves: initdb chose it, and the settings of today may say something else.
+func segmentSize(dir string) (lsn.LSN, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		if !segmentName.MatchString(f.Name()) {
+			continue
+		}
+		info, err := f.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a server recycled it meanwhile
+		}
+		if err != nil {
+			return 0, err
+		}
+		if size := info.Size(); size < page || size%page != 0 {
+			return 0, fmt.Errorf("%s has %d bytes, which is no size of a segment", f.Name(), size)
+		}
+		return lsn.LSN(info.Size()), nil
+	}
+	return 0, fmt.Errorf("there is no WAL in %s", dir)
+}
+
+var segmentName = regexp.MustCompile(`^[0-9A-F]{24}$`)
 
 type wal struct {
 	dir     string

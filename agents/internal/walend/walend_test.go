@@ -46,7 +46,7 @@ func TestFindsTheEndThatPgWaldumpFinds(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					got, err := Find(data, c.Timeline, c.Redo, segment)
+					got, err := Find(data, c.Timeline, c.Redo)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -59,7 +59,7 @@ func TestFindsTheEndThatPgWaldumpFinds(t *testing.T) {
 					s.Start(t)
 				}
 			}
-			if _, err := Find(data, 9, 0x1000000, segment); err == nil {
+			if _, err := Find(data, 9, 0x1000000); err == nil {
 				t.Error("WAL of a timeline that is not there was found")
 			}
 		})
@@ -88,7 +88,7 @@ func spoil(t *testing.T, data string, c controlfile.Control, end lsn.LSN, segmen
 	if _, err := f.WriteAt([]byte{0, 0x40, 0, 0}, at); err != nil { // a record that would go on over the next pages
 		t.Fatal(err)
 	}
-	if got, err := Find(data, c.Timeline, c.Redo, segment); err != nil || got != end {
+	if got, err := Find(data, c.Timeline, c.Redo); err != nil || got != end {
 		t.Errorf("a torn record: got %s, %v, want %s", got, err, end)
 	}
 	if _, err := f.WriteAt(old, at); err != nil {
