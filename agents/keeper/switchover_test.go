@@ -142,6 +142,13 @@ func TestOrders(t *testing.T) {
 		if r := s.record(); !strings.Contains(r, `"local":2}`) || !strings.Contains(r, `"state":"done"`) {
 			t.Errorf("record %s", r)
 		}
+		b.waitFor("the transition stands in the record", func() bool { return strings.Contains(s.record(), `"name":"publish"`) })
+		out, _ := s.role("status")
+		for _, part := range []string{"db-replica-0 follows db-primary-0 in epoch 1.2: prepare ", ", stop ", ", elect ", ", promote ", ", publish "} {
+			if !strings.Contains(out, part) {
+				t.Errorf("%q is not told", part)
+			}
+		}
 	})
 	step("switchover_back_to_the_best", func(t *testing.T) {
 		s.asks(t, 0, "db-primary-0 leads in epoch 1.3 on timeline 3", "demote", b.pod)

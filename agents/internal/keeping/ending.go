@@ -113,7 +113,7 @@ func (k *Keeper) release(ctx context.Context, r record.Record) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, orderTime)
 	defer cancel()
-	if err := l.Release(ctx, c.Checkpoint, r.Heir); err != nil {
+	if err := l.Release(ctx, c.Checkpoint, r.Heir, k.giving(r)); err != nil {
 		return err
 	}
 	k.log.Info("record released", "lsn", c.Checkpoint.String(), "heir", r.Heir)

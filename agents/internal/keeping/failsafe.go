@@ -134,7 +134,7 @@ func (k *Keeper) giveWay(ctx context.Context, v lease.View, able []string) {
 	k.log.Warn("giving way", "heir", pod, "reason", reason)
 	k.change(func(n *known) {
 		n.handover = &judge.Handover{Heir: heir, Reason: reason}
-		n.handoverSince, n.handoverEpoch, n.handoverLimit = boottime.Now(), v.Record.Epoch, handoverLimit
+		n.handoverSince, n.handoverEpoch, n.handoverLimit, n.handoverPrepared = boottime.Now(), v.Record.Epoch, handoverLimit, 0
 	})
 	k.judgeWake.up()
 }

@@ -80,6 +80,7 @@ func (k *Keeper) handOver(ctx context.Context, o *pg.Observer, reason string) er
 	k.change(func(n *known) {
 		n.handover = &judge.Handover{Heir: heir, Reason: reason}
 		n.handoverSince, n.handoverEpoch, n.handoverLimit = boottime.Now(), v.Record.Epoch, handoverLimit
+		n.handoverPrepared = n.handoverSince.Sub(began)
 	})
 	k.judgeWake.up()
 	return nil

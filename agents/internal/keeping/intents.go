@@ -224,6 +224,7 @@ func (k *Keeper) switchOver(ctx context.Context, o *pg.Observer, i record.Intent
 	k.change(func(n *known) {
 		n.handover = &judge.Handover{Heir: to.Heir, Reason: reason}
 		n.handoverSince, n.handoverEpoch, n.handoverLimit = boottime.Now(), v.Record.Epoch, switchoverLimit
+		n.handoverPrepared = n.handoverSince.Sub(began)
 		n.attempt = attempt{intent: i.ID}
 	})
 	k.judgeWake.up()

@@ -63,7 +63,12 @@ func (k *Keeper) do(ctx context.Context, v judge.Verdict) error {
 		err = l.Create(ctx, v.Record)
 	case judge.Take:
 		v.Record.Reign = rand.Text()[:16]
-		err = l.Take(ctx, v.Version, v.Record)
+		began := boottime.Now()
+		so, seen := k.begins(v.Record.Epoch), k.view().FreeFor(began)
+		v.Record.Transition = &so
+		if err = l.Take(ctx, v.Version, v.Record); err == nil {
+			k.tookOver(v.Record.Reign, so, seen, began)
+		}
 	case judge.Release:
 		return k.handedOver(ctx, v)
 	default:

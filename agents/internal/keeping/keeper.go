@@ -89,7 +89,7 @@ type Keeper struct {
 	memoMu   sync.Mutex // while the memo is written; mu may be taken inside
 	memoLast memo
 
-	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake, syncWake, pleaWake, beatWake, careWake, rollWake wake
+	judgeWake, observeWake, publishWake, surveyWake, electWake, handWake, syncWake, pleaWake, beatWake, careWake, rollWake, traceWake wake
 }
 
 // New reads what does not change and adopts what an earlier process left.
@@ -109,7 +109,7 @@ func New(o Options) (*Keeper, error) {
 		o: o, log: o.Log, settings: s, boot: boot, memberList: members.List{TTL: o.SlotTTL}, slots: members.Slots{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
 		where:     pg.Where{SocketDir: o.Socket, Port: s.Port},
 		events:    publish.NewEvents(o.Pod, o.PodUID, o.Log),
-		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(), pleaWake: newWake(), beatWake: newWake(), careWake: newWake(), rollWake: newWake(),
+		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(), pleaWake: newWake(), beatWake: newWake(), careWake: newWake(), rollWake: newWake(), traceWake: newWake(),
 	}
 	k.peers = peers.NewClient(peers.ClientOptions{TLSDir: o.TLS, Log: o.Log})
 	k.server = peers.New(peers.Options{Listen: o.PeersListen, TLSDir: o.TLS, Standing: k.Standing, Promise: k.promise, Relay: k.writeFor, Nudge: k.Nudged, Order: k.Order, Status: k.SiteStatus, Log: o.Log})
@@ -165,6 +165,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	run("care", always(careEvery), k.careWake, k.caring())
 	run("beat", always(beatEvery), k.beatWake, k.beating())
 	run("settings", always(checkEvery), nil, k.checking())
+	run("transition", k.traceEvery, k.traceWake, k.tracing())
 	run("publish", always(5*time.Second), k.publishWake, k.publisher())
 	run("accounts", always(5*time.Second), nil, k.accounts())
 	run("volumes", always(volumesEvery), nil, k.growVolumes())

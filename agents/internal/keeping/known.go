@@ -47,10 +47,11 @@ type known struct {
 	voters   map[string]boottime.Instant // when each other member's position was last heard in an election; never changed in place
 	heard    []judge.Standing            // what the others answered, while the record is free
 
-	handover      *judge.Handover // this member leads and gives the right away
-	handoverSince boottime.Instant
-	handoverEpoch epoch.Epoch
-	handoverLimit time.Duration // after which it is called off
+	handover         *judge.Handover // this member leads and gives the right away
+	handoverSince    boottime.Instant
+	handoverEpoch    epoch.Epoch
+	handoverLimit    time.Duration // after which it is called off
+	handoverPrepared time.Duration // before the server was told to stop
 
 	care  judge.Treatment // what this leader has found about its server
 	unfit unfit           // this member gave the right up by its own wish
@@ -60,11 +61,14 @@ type known struct {
 	flushed   lsn.LSN          // how far the server's WAL is on disk, and when that was last seen to grow
 	flushedAt boottime.Instant
 
-	attempt    attempt     // a switchover that this process has begun
-	intentSaid string      // what was last said of an intent
-	lifted     string      // id of the pause that a person has ended
-	unfenced   string      // name of this member's fence that a person has lifted while nobody led
-	published  epoch.Epoch // for which the Service for writing was seen to lead here
+	attempt     attempt            // a switchover that this process has begun
+	intentSaid  string             // what was last said of an intent
+	lifted      string             // id of the pause that a person has ended
+	unfenced    string             // name of this member's fence that a person has lifted while nobody led
+	published   epoch.Epoch        // for which the Service for writing was seen to lead here
+	publishedAt boottime.Instant   // when that was first seen
+	passage     *passage           // how this member has come to lead, while that is being measured; never changed in place
+	transition  *record.Transition // the last one that was measured here
 
 	heardAt map[string]boottime.Instant // when each known member's keeper was last heard by this leader, or a listed one first missed; never changed in place
 	fit     map[string]members.Fit      // what each said last; never changed in place
@@ -126,6 +130,7 @@ type news struct {
 	done       bool // the database is made: the claim goes
 	sync       *record.Sync
 	syncTold   bool // sync is to be in the record, nil too
+	transition *record.Transition
 }
 
 // syncPending reports whether the record does not say yet what it was last told about the synchronous set.
@@ -152,6 +157,9 @@ func (n news) apply(r *record.Record) {
 	}
 	if n.syncTold {
 		r.Sync = n.sync
+	}
+	if n.transition != nil {
+		r.Transition = n.transition
 	}
 	switch {
 	case r.Bootstrap == nil:
@@ -228,6 +236,12 @@ func (k *Keeper) Snapshot() observed.Snapshot {
 	}
 	if o := v.Record.Rollout; o != nil && v.Mine {
 		s.Rollout = map[record.State]string{record.Open: "open", record.Done: "done", record.Refused: "stopped"}[o.State]
+	}
+	if n.transition != nil {
+		s.Transition = map[string]float64{}
+		for _, stage := range n.transition.Stages {
+			s.Transition[stage.Name] = time.Duration(stage.Took).Seconds()
+		}
 	}
 	if n.state != nil {
 		s.Phase, s.KilledAll, s.StopSeconds = string(n.state.Phase), n.state.KilledAll, n.state.StopSeconds

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/kube"
 	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/observed"
@@ -36,10 +37,16 @@ func (k *Keeper) publisher() func(context.Context) error {
 		case !v.InForce(boottime.Now()):
 		case !k.covered(n, v) && k.systemID(n) != "":
 			problems = append(problems, k.lead(ctx, p, n, true))
-		case s.Role() == observed.Primary && k.covered(n, v):
+		case s.Role() == observed.Primary:
 			// First of all: clients wait for this one.
 			problems = append(problems, k.lead(ctx, p, n, false))
 			problems = append(problems, k.strip(ctx, n.pods))
+			if v.Record.Sync == nil && n.state != nil { // nothing of what it has written so far was promised to be anywhere else
+				life := lifeOf(*n.state, v.Record)
+				k.change(func(n *known) { n.covered = life })
+			}
+		case n.opens(v):
+			problems = append(problems, k.lead(ctx, p, n, false))
 		}
 		key := fmt.Sprint(s.Role(), s.Leader, n.state != nil && n.state.Volume != nil, k.systemID(n), s.Epoch, s.Timeline)
 		if key != marked || boottime.Now().Sub(markedAt) > 30*time.Second {
@@ -57,6 +64,14 @@ func (k *Keeper) publisher() func(context.Context) error {
 	}
 }
 
+// opens reports whether a standby that serves sessions has the right to write and is about to be promoted. kube-proxy needs up to a second to take a
+// change up (T-82), so the Service leads here at once: who comes sooner than the promotion is over reads, and writes in the same session from then on.
+func (n known) opens(v lease.View) bool {
+	s := n.state
+	return v.Confirmed() && s != nil && (s.Server == grant.Standby || s.Server == grant.Promoting) && s.Phase == grant.Running && v.Record.SystemID != "" &&
+		s.Volume != nil && s.Volume.SystemID == v.Record.SystemID
+}
+
 // lead makes the Service for writing lead here; held: makes it lead nowhere for now.
 func (k *Keeper) lead(ctx context.Context, p *publish.Publisher, n known, held bool) error {
 	v := k.view()
@@ -72,7 +87,17 @@ func (k *Keeper) lead(ctx context.Context, p *publish.Publisher, n known, held b
 	}
 	err := p.Lead(ctx, w, func() bool { return leads(k.view(), w, boottime.Now()) })
 	if err == nil {
-		k.change(func(n *known) { n.published = w.Epoch })
+		k.change(func(n *known) {
+			if held {
+				n.published = epoch.Epoch{}
+				return
+			}
+			if n.published != w.Epoch {
+				n.publishedAt = boottime.Now()
+				k.traceWake.up()
+			}
+			n.published = w.Epoch
+		})
 	}
 	return err
 }

@@ -158,7 +158,7 @@ func contender(ctx context.Context, l *Loop, id grant.Incarnation, seed uint64) 
 			next.Epoch, next.Timeline, next.SystemID, next.Bootstrap = next.Epoch.NextLocal(), next.Timeline+1, "7", nil
 			_ = l.Take(ctx, v.Version, next)
 		case v.Mine && random.IntN(60) == 0:
-			_ = l.Release(ctx, 1, "")
+			_ = l.Release(ctx, 1, "", nil)
 			time.Sleep(time.Second) // or it would be the first to take it again
 		}
 		select {

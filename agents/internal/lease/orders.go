@@ -27,6 +27,7 @@ type order struct {
 	record  record.Record
 	final   lsn.LSN
 	heir    string
+	how     *record.Transition
 	change  func(*record.Record) error
 	made    *string // by a write for another member
 	done    chan error
@@ -48,9 +49,9 @@ func (l *Loop) Take(ctx context.Context, version string, r record.Record) error 
 }
 
 // Release gives the record back with the final position, meant for heir (empty: for whoever holds that position). The caller has proven that no server process is left and keeps any from
-// starting until this returns.
-func (l *Loop) Release(ctx context.Context, final lsn.LSN, heir string) error {
-	return l.order(ctx, order{what: release, final: final, heir: heir})
+// starting until this returns. how is what the transition to the next holder has taken so far; nil: not known.
+func (l *Loop) Release(ctx context.Context, final lsn.LSN, heir string, how *record.Transition) error {
+	return l.order(ctx, order{what: release, final: final, heir: heir, how: how})
 }
 
 // Vacate gives the record up although the server had no clean end, so that the members vote at once and need not wait for it to run out. The
@@ -118,7 +119,7 @@ func (l *Loop) obey(ctx context.Context, o order) error {
 		version, err := l.write(ctx, v.Version, next)
 		return l.settle(ctx, next, version, base, err)
 	case release:
-		return l.giveBack(ctx, v, o.final, o.heir)
+		return l.giveBack(ctx, v, o.final, o.heir, o.how)
 	case vacate:
 		return l.giveUp(ctx, v)
 	case change:
@@ -164,8 +165,8 @@ func (l *Loop) alter(ctx context.Context, v View, f func(*record.Record) error) 
 // givenUpCounts is for how long a leader that has given the right up by its own wish counts against the next one that would (SAFETY D36).
 const givenUpCounts = 10 * time.Minute
 
-func (l *Loop) giveBack(ctx context.Context, v View, final lsn.LSN, heir string) error {
-	return l.leave(ctx, v, "release", func(r *record.Record) { r.Released, r.LSN, r.Heir = true, final, heir })
+func (l *Loop) giveBack(ctx context.Context, v View, final lsn.LSN, heir string, how *record.Transition) error {
+	return l.leave(ctx, v, "release", func(r *record.Record) { r.Released, r.LSN, r.Heir, r.Transition = true, final, heir, how })
 }
 
 func (l *Loop) giveUp(ctx context.Context, v View) error {

@@ -61,6 +61,7 @@ var (
 	volumeSize   = desc("volume_size_bytes", "Size of the volume.")
 	pending      = desc("settings_pending_restart", "Settings that were changed and wait for a restart.")
 	rolling      = desc("rollout", "The last rollout: 1 for its state. One that has stopped waits for a person.", "state")
+	transition   = desc("transition_seconds", "How long each stage of the last change of leaders took that made this member the leader.", "stage")
 	connections  = desc("connections", "Client connections.")
 	maxConns     = desc("connections_max", "Limit of client connections.")
 	renewals     = desc("lease_renewals_total", "Renewals of the record that were confirmed.")
@@ -111,6 +112,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if s.VolumeSize != nil {
 		out.gauge(volumeSize, float64(*s.VolumeSize))
+	}
+	for stage, seconds := range s.Transition {
+		out.gauge(transition, seconds, stage)
 	}
 	for name, days := range s.Certificates {
 		out.gauge(certDays, days, name)

@@ -101,6 +101,11 @@ func TestSynchronousState(t *testing.T) {
 	expect(t, scrape(t, observed.Snapshot{Failsafe: true}), []string{"pgspan_failsafe 1"}, nil)
 }
 
+func TestTransition(t *testing.T) {
+	expect(t, scrape(t, observed.Snapshot{}), nil, []string{"pgspan_transition_seconds"})
+	expect(t, scrape(t, observed.Snapshot{Transition: map[string]float64{"stop": 0.25}}), []string{`pgspan_transition_seconds{stage="stop"} 0.25`}, nil)
+}
+
 func TestSecondLine(t *testing.T) {
 	names := []string{"pgspan_writable_members", "pgspan_two_writers", "pgspan_write_probe_failed", "pgspan_write_probe_seconds"}
 	expect(t, scrape(t, observed.Snapshot{}), nil, names)

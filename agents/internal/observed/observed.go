@@ -43,6 +43,8 @@ type Snapshot struct {
 
 	// Rollout is how the last rollout stands ("open", "done", "stopped"), by the leader's word; empty: there was none, or this is not the leader.
 	Rollout string
+	// Transition is how many seconds each stage of this member's last way to the lead took, by the stage's name.
+	Transition map[string]float64
 
 	// Sync is the leader's synchronous set; nil: this member keeps none.
 	Sync *Sync

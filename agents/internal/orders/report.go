@@ -31,7 +31,9 @@ type Report struct {
 	// Rollout is the last rollout that was asked for, RolloutAwaits what the one under way waits for.
 	Rollout       *record.Rollout `json:"rollout,omitempty"`
 	RolloutAwaits string          `json:"rolloutAwaits,omitempty"`
-	Members       []Member        `json:"members"`
+	// Transition is how the leader came to lead.
+	Transition *record.Transition `json:"transition,omitempty"`
+	Members    []Member           `json:"members"`
 	// Problems are why keepers were not heard.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -60,6 +62,7 @@ func ReportOf(v View) Report {
 	r, known := v.Record()
 	if known {
 		out.Epoch, out.Timeline, out.Intents, out.Rollout = r.Epoch.String(), r.Timeline, r.Intents, r.Rollout
+		out.Transition = r.Transition
 	}
 	if l, ok := v.Leader(); ok {
 		out.Leader, out.Writable, out.Published, out.RolloutAwaits = l.Pod, l.Role == "primary", l.Published == r.Epoch, l.Rollout
@@ -133,6 +136,9 @@ func (r Report) Print(w io.Writer) error {
 		if len(m.PendingRestart) > 0 {
 			fmt.Fprintf(w, "%s: %s wait for a restart\n", m.Pod, strings.Join(m.PendingRestart, ", "))
 		}
+	}
+	if t := r.Transition; t != nil && t.To != "" && len(t.Stages) > 0 {
+		fmt.Fprintf(w, "last change of leaders: about %s without a writer (%s)\n", t.Gap().Round(10*time.Millisecond), t)
 	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "POD\tROLE\tPHASE\tTIMELINE\tSTREAMS\tLAG\tREASON")

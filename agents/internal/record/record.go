@@ -70,6 +70,8 @@ type Record struct {
 	GivenUp []Duration `json:"givenUp,omitempty"`
 	// Rollout is the last one that was asked for.
 	Rollout *Rollout `json:"rollout,omitempty"`
+	// Transition is how the present holder, or in a released record the next one, came to lead.
+	Transition *Transition `json:"transition,omitempty"`
 
 	unknown extras
 }
@@ -213,7 +215,7 @@ func (r Record) Clone() Record {
 	r.Members, r.Lines = slices.Clone(r.Members), slices.Clone(r.Lines)
 	r.Away = slices.Clone(r.Away)
 	r.Intents, r.Fenced, r.GivenUp = slices.Clone(r.Intents), slices.Clone(r.Fenced), slices.Clone(r.GivenUp)
-	r.Rollout = r.Rollout.clone()
+	r.Rollout, r.Transition = r.Rollout.clone(), r.Transition.Clone()
 	if r.Pause != nil {
 		p := *r.Pause
 		r.Pause = &p

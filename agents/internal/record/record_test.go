@@ -27,6 +27,7 @@ func full() Record {
 		GivenUp:   []Duration{Duration(time.Minute), Duration(10 * time.Minute)},
 		Rollout: &Rollout{ID: "r-1", Settings: "ab", Limit: Duration(time.Minute), Left: Duration(time.Minute), State: Open,
 			Step: &Step{Member: "pvc-2", Pod: "a-replica-0", UID: "u-1", Soak: Duration(time.Second)}},
+		Transition: &Transition{Epoch: epoch.Epoch{Site: 1, Local: 3}, From: "a-replica-0", To: "a-primary-0", Stages: []Stage{{Stop, Duration(90 * time.Millisecond), nil}}},
 	}
 }
 

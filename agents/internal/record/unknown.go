@@ -12,15 +12,17 @@ type extras map[string]json.RawMessage
 
 // The plain types have the fields of their namesakes and none of their methods, so that encoding/json can be used below.
 type (
-	plainRecord    Record
-	plainBootstrap Bootstrap
-	plainMember    Member
-	plainSync      Sync
-	plainIntent    Intent
-	plainPause     Pause
-	plainFenced    Fenced
-	plainRollout   Rollout
-	plainStep      Step
+	plainRecord     Record
+	plainBootstrap  Bootstrap
+	plainMember     Member
+	plainSync       Sync
+	plainIntent     Intent
+	plainPause      Pause
+	plainFenced     Fenced
+	plainRollout    Rollout
+	plainStep       Step
+	plainTransition Transition
+	plainStage      Stage
 )
 
 // UnmarshalJSON keeps unknown fields.
@@ -134,3 +136,17 @@ func encode(v any, unknown extras) ([]byte, error) {
 	}
 	return json.Marshal(all)
 }
+
+// UnmarshalJSON keeps unknown fields.
+func (t *Transition) UnmarshalJSON(b []byte) error {
+	return decode(b, (*plainTransition)(t), &t.unknown)
+}
+
+// MarshalJSON writes unknown fields beside the known ones.
+func (t Transition) MarshalJSON() ([]byte, error) { return encode(plainTransition(t), t.unknown) }
+
+// UnmarshalJSON keeps unknown fields.
+func (s *Stage) UnmarshalJSON(b []byte) error { return decode(b, (*plainStage)(s), &s.unknown) }
+
+// MarshalJSON writes unknown fields beside the known ones.
+func (s Stage) MarshalJSON() ([]byte, error) { return encode(plainStage(s), s.unknown) }
