@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +37,15 @@ func switchoverToNamed(t *testing.T, ctx context.Context) {
 		t.Errorf("%s leads, want %s", now, target)
 	}
 	ha.whole(t, ctx)
+	said := ha.role(ctx, target, "status") // the trace outlives the change
+	_, trace, _ := strings.Cut(said, "last change of leaders: ")
+	trace, _, _ = strings.Cut(trace, "\n")
+	t.Log(trace)
+	for _, stage := range []string{target + " follows " + old, "prepare ", "stop ", "elect ", "promote ", "publish ", "proxy "} {
+		if !strings.Contains(trace, stage) {
+			t.Errorf("%q is not told: %s", stage, said)
+		}
+	}
 	if got := ha.inPod(t, ctx, old, "stat -c %i /var/lib/pgspan/pgdata"); got != directory {
 		t.Errorf("%s was cloned anew", old)
 	}
@@ -119,6 +129,7 @@ func (r *release) nudge(t *testing.T, ctx context.Context) {
 // synchronous asks for a mode and waits until the record promises it.
 func (r *release) synchronous(t *testing.T, ctx context.Context, mode, number string) {
 	t.Helper()
+	always := r.leadsSomewhere(t, ctx)
 	r.install(t, ctx, map[string]string{"synchronous.mode": mode, "synchronous.number": number})
 	r.nudge(t, ctx)
 	primary := r.primary(t, ctx)
@@ -130,7 +141,36 @@ func (r *release) synchronous(t *testing.T, ctx context.Context, mode, number st
 		r.evidence(t)
 		t.Fatal(err)
 	}
-	r.written(t, ctx) // the Service leads nowhere until the replicas have what the server had
+	always()
+	r.written(t, ctx)
+}
+
+// leadsSomewhere watches the Service for writing until it is called: the server goes on, so nobody may be refused.
+func (r *release) leadsSomewhere(t *testing.T, ctx context.Context) func() {
+	t.Helper()
+	ctx, stop := context.WithCancel(ctx)
+	t.Cleanup(stop)
+	looks, empty := 0, 0
+	var done sync.WaitGroup
+	done.Go(func() {
+		for ctx.Err() == nil {
+			s, err := site.Client.DiscoveryV1().EndpointSlices(r.namespace).Get(ctx, r.fullname+"-rw-ipv4", metav1.GetOptions{})
+			if err == nil {
+				if looks++; len(s.Endpoints) == 0 {
+					empty++
+				}
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	return func() {
+		t.Helper()
+		stop()
+		done.Wait()
+		if looks == 0 || empty > 0 {
+			t.Errorf("the Service for writing led nowhere in %d of %d looks", empty, looks)
+		}
+	}
 }
 
 func anyOne(t *testing.T, ctx context.Context) {
