@@ -213,7 +213,9 @@ func (k *Keeper) switchOver(ctx context.Context, o *pg.Observer, i record.Intent
 	}
 	v := k.view()
 	limited, cancel = context.WithTimeout(ctx, 2*askLimit)
-	again := judge.Intent(k.asked(v, i, k.successors(limited, o, v.Record)))
+	chosen := i
+	chosen.Target = to.Pod // of two that are equally good the other one may have less to receive by now
+	again := judge.Intent(k.asked(v, chosen, k.successors(limited, o, v.Record)))
 	cancel()
 	if again.Deed != judge.HandOver || again.Heir != to.Heir {
 		return fmt.Errorf("prepare the %s to %s: meanwhile: %s", i.Kind, to.Pod, again.Reason)
