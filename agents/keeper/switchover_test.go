@@ -249,4 +249,17 @@ func TestOrders(t *testing.T) {
 			t.Errorf("the frozen one's server: %v", err)
 		}
 	})
+	step("primary_set_gets_the_lead_back", func(t *testing.T) {
+		path := b.at("settings/settings.yaml")
+		is := string(b.root.ReadFile(t, path))
+		b.root.WriteFile(t, path, []byte(strings.Replace(is, "failover: {", "failover: {failBackAfter: 3s", 1)), 0o600)
+		leads(t, a, b)
+		if r := s.record(); !strings.Contains(r, "fail-back to the primary set") || !strings.Contains(r, `"local":11}`) {
+			t.Errorf("record %s", r)
+		}
+		time.Sleep(7 * time.Second) // longer than a leader takes to look whether it is to hand back
+		if r := s.record(); !strings.Contains(r, `"local":11}`) {
+			t.Errorf("it went on: %s", r)
+		}
+	})
 }

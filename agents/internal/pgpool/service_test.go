@@ -1,6 +1,7 @@
 package pgpool
 
 import (
+	"errors"
 	"io"
 	"net"
 	"strconv"
@@ -90,8 +91,14 @@ func (v *vip) swallow(t *testing.T) {
 	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Bind(fd, address); err != nil {
-		t.Fatal(err)
+	// The listener that was closed is gone when its Accept has returned, a moment later.
+	for end := time.Now().Add(2 * time.Second); ; time.Sleep(time.Millisecond) {
+		if err = syscall.Bind(fd, address); err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			t.Fatal(err)
+		}
 	}
 	if err := syscall.Listen(fd, 0); err != nil {
 		t.Fatal(err)
