@@ -20,11 +20,14 @@ step() {
 	touch "$tree/var/fresh/$1"
 }
 
+# inside runs a command with the tree as the root of a mount namespace of its own. A chroot would not do: a process that enters a mount namespace,
+# as the lab's nodes are entered, comes out at the root of that namespace.
 inside() {
 	unshare --mount --pid --fork --kill-child --propagation private \
-		chroot "$tree" /usr/bin/env -i HOME=/root PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		sh -euc 'cd "$1"; pivot_root . .; mount -t proc proc /proc; umount -c -l .; cd /; shift; exec "$@"' sh "$tree" \
+		/usr/bin/env -i HOME=/root PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		TERM=dumb GOPROXY="$(go env GOPROXY)" GOSUMDB="$(go env GOSUMDB)" GOFLAGS=-modcacherw \
-		bash -euc "mount -t proc proc /proc; mount -t sysfs -o ro sys /sys 2>/dev/null || true; cd /root/pgspan 2>/dev/null || cd /; $1"
+		bash -euc "cd /root/pgspan 2>/dev/null || cd /; $1"
 }
 clean_up() {
 	code=$?
