@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must pass, with the time of each part: make check, then sites of real members, then the end-to-end tests in the lab.
+# Everything that must pass, with the time of each part: make check, then sites of real members, the end-to-end tests in the lab, and what all of them show.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,8 @@ whole() {
 		part "images" make -s images &&
 		part "check" make -s check &&
 		part "sites" make -s sites &&
-		part "end to end" make -s e2e
+		part "end to end" make -s e2e &&
+		part "matrix" make -s matrix
 }
 whole
 status=$?
