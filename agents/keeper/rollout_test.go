@@ -171,6 +171,23 @@ func TestRollout(t *testing.T) {
 			t.Errorf("another epoch: %s, before %s", s.record(), record)
 		}
 	})
+	step("settings_that_no_server_takes_restart_nothing", func(t *testing.T) {
+		before := started()
+		set(`max_connections: "60", work_mem: "12 bananas"`)
+		s.asks(t, 3, "no server would start with the settings: work_mem: setting could not be applied", "rollout", "--timeout", "3m")
+		a.waitFor("it is told", func() bool {
+			out, _ := s.role("status")
+			return strings.Count(out, "the server cannot take its settings and would not start again: work_mem: ") == 3
+		})
+		set(`max_connections: "60"`)
+		a.waitFor("it is over", func() bool {
+			out, _ := s.role("status")
+			return !strings.Contains(out, "cannot take its settings")
+		})
+		if after := started(); after != before {
+			t.Errorf("started %v, before %v", after, before)
+		}
+	})
 	step("paused_standby_is_restarted_by_itself", func(t *testing.T) {
 		before := started()
 		leader, _ := leading()

@@ -281,7 +281,7 @@ func (k *Keeper) SiteStatus() peers.Status {
 		out.Streaming, out.Paused, out.Run = s.Server.Receiver.Streaming(), s.Server.ReplayPaused, runOf(*s.Server)
 	}
 	if s.Figures != nil {
-		out.Pending = s.Figures.PendingRestart
+		out.Pending, out.Unusable = s.Figures.PendingRestart, s.Figures.Unusable
 	}
 	if n.state != nil && !n.standsStale() {
 		out.Phase, out.Server, out.Settings, out.Raised = n.state.Phase, n.state.Server, n.goesBy(), n.state.Raised

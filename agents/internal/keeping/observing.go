@@ -123,6 +123,7 @@ func (k *Keeper) observeServer() func(context.Context) error {
 			if err != nil {
 				return err
 			}
+			k.tellUnusable(f.Unusable)
 			k.change(func(n *known) { n.figures, n.figured = &f, rendered })
 		}
 		return nil

@@ -118,6 +118,24 @@ func renderedOf(s *grant.State) string {
 	return s.Settings + " " + strings.Join(s.Raised, " ")
 }
 
+// tellUnusable tells people, once for each change, of settings that the server cannot take. Nothing else would: it goes on with what it had, and ends
+// at its next start.
+func (k *Keeper) tellUnusable(now []string) {
+	var before []string
+	if f := k.look().figures; f != nil {
+		before = f.Unusable
+	}
+	switch said := strings.Join(now, "; "); {
+	case said == strings.Join(before, "; "):
+	case said == "":
+		k.log.Info("the server can take its settings again")
+		k.events.Tell(false, "SettingsUsable", "the server can take its settings again")
+	default:
+		k.log.Error("the server cannot take its settings", "settings", said)
+		k.events.Tell(true, "SettingsUnusable", "the server goes on with what it had and would not start again, until postgresql.parameters are put right: "+said)
+	}
+}
+
 // goesBy is the name of the settings that the server goes by and that its figures are about; empty: not known yet.
 func (n known) goesBy() string {
 	if n.figures == nil || n.figured == "" || n.figured != renderedOf(n.state) {

@@ -127,7 +127,7 @@ func (k *Keeper) rolloutMembers(ctx context.Context, c *peers.Client, senders []
 
 // fill takes over what a member's keeper says of its server.
 func fill(m *rollout.Member, s peers.Status) {
-	m.Settings, m.Run, m.Pending, m.Raised = s.Settings, s.Run, s.Pending, s.Raised
+	m.Settings, m.Run, m.Pending, m.Raised, m.Unusable = s.Settings, s.Run, s.Pending, s.Raised, s.Unusable
 }
 
 func podProblem(p kube.Pod) string {

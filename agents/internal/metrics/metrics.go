@@ -60,6 +60,7 @@ var (
 	volumeFree   = desc("volume_free_bytes", "Free space on the volume.")
 	volumeSize   = desc("volume_size_bytes", "Size of the volume.")
 	pending      = desc("settings_pending_restart", "Settings that were changed and wait for a restart.")
+	unusable     = desc("settings_unusable", "Lines of its configuration that the server cannot take. It goes on without them, and would not start again.")
 	rolling      = desc("rollout", "The last rollout: 1 for its state. One that has stopped waits for a person.", "state")
 	transition   = desc("transition_seconds", "How long each stage of the last change of leaders took that made this member the leader.", "stage")
 	connections  = desc("connections", "Client connections.")
@@ -156,6 +157,7 @@ func (out emitter) server(s observed.Snapshot) {
 	if f := s.Figures; f != nil {
 		out.gauge(walSize, float64(f.WALBytes))
 		out.gauge(pending, float64(len(f.PendingRestart)))
+		out.gauge(unusable, float64(len(f.Unusable)))
 		out.gauge(connections, float64(f.Connections))
 		out.gauge(maxConns, float64(f.MaxConnections))
 	}

@@ -60,14 +60,14 @@ func TestPrimary(t *testing.T) {
 		Senders:      []pg.Sender{{Name: "r", State: "streaming", SyncState: "async", Flushed: &at, Replayed: &behind}, {Name: "r", State: "backup"}},
 		Slots:        []pg.Slot{{Name: "s", Physical: true, WALStatus: &reserved, SafeBytes: &safe, Retained: &retained}},
 		WALPerSecond: &rate, VolumeFree: &free, Certificates: map[string]float64{"server": 12.5}, Failures: 3,
-		Rollout: "stopped", Figures: &pg.Figures{PendingRestart: []string{"max_connections", "shared_buffers"}},
+		Rollout: "stopped", Figures: &pg.Figures{PendingRestart: []string{"max_connections", "shared_buffers"}, Unusable: []string{"work_mem: no"}},
 		Loops: map[string]observed.Loop{"judge": {Seconds: 0.5, Panics: 1}},
 	}
 	expect(t, scrape(t, s), []string{
 		`pgspan_role{role="primary"} 1`, "pgspan_writable 1", "pgspan_granted 1", "pgspan_epoch_local 4",
 		`pgspan_standby_lag_bytes{kind="replay",standby="r"} 600`, `pgspan_standby_lag_bytes{kind="flush",standby="r"} 0`, `pgspan_standby_streaming{standby="r",sync_state="async"} 1`,
 		`pgspan_slot_wal_status{slot="s",status="reserved"} 1`, `pgspan_slot_safe_seconds{slot="s",type="physical"} 20`, // the disk ends before the limit
-		`pgspan_rollout{state="stopped"} 1`, "pgspan_settings_pending_restart 2",
+		`pgspan_rollout{state="stopped"} 1`, "pgspan_settings_pending_restart 2", "pgspan_settings_unusable 1",
 		`pgspan_certificate_days{certificate="server"} 12.5`, "pgspan_lease_renew_failures_total 3", `pgspan_loop_panics_total{loop="judge"} 1`,
 	}, []string{"pgspan_replication_lag", "pgspan_replication_link_up"})
 }

@@ -52,8 +52,10 @@ type Member struct {
 	Fenced     bool     `json:"fenced"`
 	// PendingRestart are settings that wait for a restart of this server.
 	PendingRestart []string `json:"pendingRestart,omitempty"`
-	Person         bool     `json:"person"`
-	Reason         string   `json:"reason,omitempty"`
+	// Unusable are settings that this server cannot take: it would not start again.
+	Unusable []string `json:"unusableSettings,omitempty"`
+	Person   bool     `json:"person"`
+	Reason   string   `json:"reason,omitempty"`
 }
 
 // ReportOf makes the report of a view: the members that are listed and those that answer.
@@ -98,7 +100,7 @@ func memberOf(s peers.Status, r record.Record) Member {
 	_, fenced := r.FencedMember(s.Me.Member)
 	return Member{
 		Pod: s.Pod, Heard: true, Role: s.Role, Leads: s.Leads, Phase: string(s.Phase), Timeline: s.Timeline, Streaming: s.Streaming,
-		LagBytes: s.LagBytes, LagSeconds: s.LagSeconds, Fenced: fenced, Person: s.Person, Reason: s.Reason, PendingRestart: s.Pending,
+		LagBytes: s.LagBytes, LagSeconds: s.LagSeconds, Fenced: fenced, Person: s.Person, Reason: s.Reason, PendingRestart: s.Pending, Unusable: s.Unusable,
 	}
 }
 
@@ -135,6 +137,9 @@ func (r Report) Print(w io.Writer) error {
 	for _, m := range r.Members {
 		if len(m.PendingRestart) > 0 {
 			fmt.Fprintf(w, "%s: %s wait for a restart\n", m.Pod, strings.Join(m.PendingRestart, ", "))
+		}
+		if len(m.Unusable) > 0 {
+			fmt.Fprintf(w, "%s: the server cannot take its settings and would not start again: %s\n", m.Pod, strings.Join(m.Unusable, "; "))
 		}
 	}
 	if t := r.Transition; t != nil && t.To != "" && len(t.Stages) > 0 {

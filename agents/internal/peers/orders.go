@@ -140,6 +140,8 @@ type Status struct {
 	Settings string   `json:"settings,omitempty"`
 	Run      string   `json:"run,omitempty"`
 	Pending  []string `json:"pendingRestart,omitempty"`
+	// Unusable are settings that the server cannot take.
+	Unusable []string `json:"unusableSettings,omitempty"`
 	Raised   []string `json:"raised,omitempty"`
 	// Paused: replay is paused.
 	Paused bool `json:"replayPaused,omitempty"`

@@ -9,6 +9,9 @@ import (
 type Figures struct {
 	// PendingRestart names settings that were changed and wait for a restart.
 	PendingRestart []string
+	// Unusable are lines of the configuration that the server cannot take, as it says itself, without their values. It goes on without them, and
+	// would not start again.
+	Unusable       []string
 	WALBytes       int64 // size of pg_wal
 	WALFiles       int64
 	Connections    int64
@@ -17,6 +20,9 @@ type Figures struct {
 
 const queryFigures = `
 SELECT pg_catalog.array_to_json(ARRAY(SELECT s.name FROM pg_catalog.pg_settings s WHERE s.pending_restart ORDER BY s.name)) AS pending_restart,
+       pg_catalog.array_to_json(ARRAY(SELECT COALESCE(f.name || ': ', '') || f.error FROM pg_catalog.pg_file_settings f
+         WHERE f.error IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE s.name = pg_catalog.lower(f.name) AND s.pending_restart)
+         ORDER BY f.seqno)) AS unusable,
        w.bytes AS wal_bytes, w.files AS wal_files,
        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = 'client backend') AS connections,
        pg_catalog.current_setting('max_connections')::pg_catalog.int8 AS max_connections
@@ -25,6 +31,7 @@ SELECT pg_catalog.array_to_json(ARRAY(SELECT s.name FROM pg_catalog.pg_settings 
 
 type figuresRow struct {
 	PendingRestart []string
+	Unusable       []string
 	WalBytes       int64
 	WalFiles       int64
 	Connections    int64
@@ -37,5 +44,5 @@ func (o *Observer) Figures(ctx context.Context) (Figures, error) {
 	if err != nil {
 		return Figures{}, fmt.Errorf("ask the server for its figures: %w", err)
 	}
-	return Figures{PendingRestart: r.PendingRestart, WALBytes: r.WalBytes, WALFiles: r.WalFiles, Connections: r.Connections, MaxConnections: r.MaxConnections}, nil
+	return Figures{PendingRestart: r.PendingRestart, Unusable: r.Unusable, WALBytes: r.WalBytes, WALFiles: r.WalFiles, Connections: r.Connections, MaxConnections: r.MaxConnections}, nil
 }

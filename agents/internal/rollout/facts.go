@@ -30,6 +30,8 @@ type Member struct {
 	// Pending are settings that wait for a restart of its server; Raised those that it keeps higher than asked for, because its leader has as
 	// much.
 	Pending, Raised []string
+	// Unusable are settings that its server cannot take: it would not start with them.
+	Unusable []string
 }
 
 func (m Member) stale() bool { return m.UID != "" && m.Revision != m.Target }

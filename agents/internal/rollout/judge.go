@@ -113,6 +113,9 @@ func (f Facts) next() Verdict {
 		return Verdict{Deed: Stop, Reason: fmt.Sprintf("refused before anything was restarted: the data is of PostgreSQL %d and postgresql.version is %d: "+
 			"a rollout does not change the major version", f.Major, f.WantedMajor)}
 	}
+	if len(leader.Unusable) > 0 { // the leader's server has read them, and none would start with them
+		return Verdict{Deed: Stop, Reason: "refused, and nothing was restarted: no server would start with the settings: " + strings.Join(leader.Unusable, "; ")}
+	}
 	if v, found := f.unfit(others); found {
 		return v
 	}

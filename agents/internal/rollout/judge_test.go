@@ -39,6 +39,7 @@ func unfit(m *Member)                 { m.Problem = "it does not stream" }
 func unfitFor(m *Member)              { m.Problem, m.For = "it does not stream", time.Minute }
 func pending(m *Member)               { m.Pending = []string{"max_connections"} }
 func raised(m *Member)                { m.Raised = []string{"max_connections"} }
+func unusable(m *Member)              { m.Unusable = []string{"work_mem: setting could not be applied"} }
 func old(m *Member)                   { m.Settings = "old" }
 func fenced(m *Member)                { m.Fenced, m.Problem = true, "it is stopped" }
 func alone(f *Facts)                  { f.Members = f.Members[:1] }
@@ -95,6 +96,8 @@ func TestWhatIsDoneNext(t *testing.T) {
 		"somebody_switches_over":                      {site(at("r0", stale), func(f *Facts) { f.Intent = "the switchover x is under way" }), Wait, "", "under way"},
 		"switchover_was_refused":                      {site(at("p", stale), func(f *Facts) { f.Refused = "no member is fit" }), Stop, "", "no member is fit"},
 		"another_major":                               {site(append(everybodyStale, func(f *Facts) { f.WantedMajor = 18 })...), Stop, "", "refused before anything was restarted"},
+		"settings_that_no_server_starts_with":         {site(append(everybodyStale, at("p", unusable))...), Stop, "", "no server would start with the settings: work_mem: setting could not be applied"},
+		"settings_that_a_server_did_not_take_before":  {site(at("p", old), at("p", unusable)), Wait, "", "does not go by the settings"},
 		"settings_have_not_come":                      {site(append(everybodyStale, at("p", old))...), Wait, "", "p does not go by the settings"},
 		"settings_have_not_come_to_a_replica":         {site(at("r0", old)), Wait, "", "r0 does not go by the settings"},
 		"replica_of_an_old_revision_without_settings": {site(at("r0", old), at("r0", stale)), Begin, "r0 pod", ""},
