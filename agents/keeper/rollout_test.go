@@ -179,6 +179,7 @@ func TestRollout(t *testing.T) {
 			out, _ := s.role("status")
 			return strings.Count(out, "the server cannot take its settings and would not start again: work_mem: ") == 3
 		})
+		a.waitFor("an event tells of it", func() bool { return s.told("SettingsUnusable") })
 		set(`max_connections: "60"`)
 		a.waitFor("it is over", func() bool {
 			out, _ := s.role("status")

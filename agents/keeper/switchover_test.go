@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,6 +71,13 @@ func (s *site) role(args ...string) (string, int) {
 		s.t.Fatal(err)
 	}
 	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// told reports whether an event of that reason was written.
+func (s *site) told(reason string) bool {
+	s.t.Helper()
+	events, _ := s.Do(s.t, "GET", s.path("events"), nil)["items"].([]any)
+	return slices.ContainsFunc(events, func(e any) bool { return e.(map[string]any)["reason"] == reason })
 }
 
 // asks is role with what must come of it.
@@ -143,6 +151,7 @@ func TestOrders(t *testing.T) {
 			t.Errorf("record %s", r)
 		}
 		b.waitFor("the transition stands in the record", func() bool { return strings.Contains(s.record(), `"name":"publish"`) })
+		b.waitFor("an event tells of it", func() bool { return s.told("LeaderChanged") })
 		out, _ := s.role("status")
 		for _, part := range []string{"db-replica-0 follows db-primary-0 in epoch 1.2: prepare ", ", stop ", ", elect ", ", promote ", ", publish "} {
 			if !strings.Contains(out, part) {

@@ -108,8 +108,8 @@ func (k *Keeper) caring() func(context.Context) error {
 		}
 		k.events.Tell(true, "LeaderGivesUp", t.Reason)
 		k.change(func(n *known) {
-			n.handover, n.care = &judge.Handover{Heir: t.Heir, Reason: t.Reason, Unclean: true, Kill: t.Kill}, judge.Treatment{}
-			n.handoverSince, n.handoverEpoch, n.handoverLimit, n.handoverPrepared = now, v.Record.Epoch, handoverLimit, 0
+			n.handsOver(judge.Handover{Heir: t.Heir, Reason: t.Reason, Unclean: true, Kill: t.Kill}, v.Record.Epoch, handoverLimit, now, now)
+			n.care = judge.Treatment{}
 			n.unfit = unfit{until: now.Add(unfitFor), why: "it gave the right up: " + t.Cause}
 		})
 		k.judgeWake.up()

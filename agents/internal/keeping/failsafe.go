@@ -133,8 +133,8 @@ func (k *Keeper) giveWay(ctx context.Context, v lease.View, able []string) {
 	reason := fmt.Sprintf("%s can write to the Kubernetes API and this leader cannot: handing over", pod)
 	k.log.Warn("giving way", "heir", pod, "reason", reason)
 	k.change(func(n *known) {
-		n.handover = &judge.Handover{Heir: heir, Reason: reason}
-		n.handoverSince, n.handoverEpoch, n.handoverLimit, n.handoverPrepared = boottime.Now(), v.Record.Epoch, handoverLimit, 0
+		now := boottime.Now()
+		n.handsOver(judge.Handover{Heir: heir, Reason: reason}, v.Record.Epoch, handoverLimit, now, now)
 	})
 	k.judgeWake.up()
 }

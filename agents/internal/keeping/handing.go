@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/peers"
@@ -59,6 +60,12 @@ func (k *Keeper) handing() func(context.Context) error {
 	}
 }
 
+// handsOver begins a hand-over of an epoch now. began is when it began to be prepared, limit after how long it is called off.
+func (n *known) handsOver(h judge.Handover, e epoch.Epoch, limit time.Duration, began, now boottime.Instant) {
+	n.handover, n.handoverEpoch, n.handoverLimit = &h, e, limit
+	n.handoverSince, n.handoverPrepared = now, now.Sub(began)
+}
+
 // handOver chooses an heir, shortens the shutdown by a checkpoint, and has the judge stop the server.
 func (k *Keeper) handOver(ctx context.Context, o *pg.Observer, reason string) error {
 	began := boottime.Now()
@@ -78,9 +85,7 @@ func (k *Keeper) handOver(ctx context.Context, o *pg.Observer, reason string) er
 	o.Close()
 	k.log.Info("handing over", "heir", pod, "reason", reason, "prepared", boottime.Now().Sub(began).String())
 	k.change(func(n *known) {
-		n.handover = &judge.Handover{Heir: heir, Reason: reason}
-		n.handoverSince, n.handoverEpoch, n.handoverLimit = boottime.Now(), v.Record.Epoch, handoverLimit
-		n.handoverPrepared = n.handoverSince.Sub(began)
+		n.handsOver(judge.Handover{Heir: heir, Reason: reason}, v.Record.Epoch, handoverLimit, began, boottime.Now())
 	})
 	k.judgeWake.up()
 	return nil

@@ -224,9 +224,7 @@ func (k *Keeper) switchOver(ctx context.Context, o *pg.Observer, i record.Intent
 	reason := fmt.Sprintf("%s %s: handing over to %s", i.Kind, i.ID, to.Pod)
 	k.log.Info("handing over", "heir", to.Pod, "reason", reason, "prepared", boottime.Now().Sub(began).String())
 	k.change(func(n *known) {
-		n.handover = &judge.Handover{Heir: to.Heir, Reason: reason}
-		n.handoverSince, n.handoverEpoch, n.handoverLimit = boottime.Now(), v.Record.Epoch, switchoverLimit
-		n.handoverPrepared = n.handoverSince.Sub(began)
+		n.handsOver(judge.Handover{Heir: to.Heir, Reason: reason}, v.Record.Epoch, switchoverLimit, began, boottime.Now())
 		n.attempt = attempt{intent: i.ID}
 	})
 	k.judgeWake.up()

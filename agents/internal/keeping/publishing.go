@@ -37,7 +37,7 @@ func (k *Keeper) publisher() func(context.Context) error {
 		case !v.InForce(boottime.Now()):
 		case !k.covered(n, v) && k.systemID(n) != "":
 			problems = append(problems, k.lead(ctx, p, n, true))
-		case s.Role() == observed.Primary:
+		case s.Role() == observed.Primary && k.covered(n, v):
 			// First of all: clients wait for this one.
 			problems = append(problems, k.lead(ctx, p, n, false))
 			problems = append(problems, k.strip(ctx, n.pods))

@@ -5,6 +5,7 @@ package secondline
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -79,17 +80,8 @@ func Judge(f Facts) Verdict {
 	case w.Err != nil && w.Failed > 0:
 		v.WriteFailed = fmt.Sprintf("the Service for writing takes no writes: %v", w.Err)
 	case w.Err != nil:
-	case !own(f.Addresses, w.Server) && v.TwoWriters == "":
+	case !slices.Contains(f.Addresses, w.Server) && v.TwoWriters == "":
 		v.TwoWriters = fmt.Sprintf("%s leads and writes, and the Service for writing led to %s, which took a write", f.Pod, w.Server)
 	}
 	return v
-}
-
-func own(addresses []string, server string) bool {
-	for _, a := range addresses {
-		if a == server {
-			return true
-		}
-	}
-	return false
 }
