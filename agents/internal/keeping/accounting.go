@@ -32,7 +32,7 @@ func (k *Keeper) accounts() func(context.Context) error {
 			done = ""
 			return nil
 		}
-		want, err := settings.Read(k.o.Settings)
+		want, err := k.settingsFile.Read()
 		if err != nil {
 			return err
 		}

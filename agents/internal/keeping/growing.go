@@ -9,7 +9,6 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/kube"
 	"github.com/pgspan/pgspan/agents/internal/observed"
 	"github.com/pgspan/pgspan/agents/internal/publish"
-	"github.com/pgspan/pgspan/agents/internal/settings"
 )
 
 // volumesEvery is how often the leader looks whether a volume is smaller than it should be. kubelet takes about a minute to bring new
@@ -25,7 +24,7 @@ func (k *Keeper) growVolumes() func(context.Context) error {
 		if k.Snapshot().Role() != observed.Primary {
 			return nil
 		}
-		s, err := settings.Read(k.o.Settings)
+		s, err := k.settingsFile.Read()
 		if err != nil {
 			return err
 		}

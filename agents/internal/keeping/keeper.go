@@ -61,13 +61,15 @@ type Options struct {
 type Keeper struct {
 	o        Options
 	log      *slog.Logger
-	settings settings.Settings
-	boot     string
-	started  boottime.Instant
-	issuer   *issuer
-	where    pg.Where
-	events   *publish.Events
-	loops    *loops
+	settings settings.Settings // as they were when the process began
+	// settingsFile has them as they are now.
+	settingsFile *settings.Reader
+	boot         string
+	started      boottime.Instant
+	issuer       *issuer
+	where        pg.Where
+	events       *publish.Events
+	loops        *loops
 	// peers asks the other keepers, server answers them.
 	peers  *peers.Client
 	server *peers.Server
@@ -94,7 +96,8 @@ type Keeper struct {
 
 // New reads what does not change and adopts what an earlier process left.
 func New(o Options) (*Keeper, error) {
-	s, err := settings.Read(o.Settings)
+	file := &settings.Reader{Dir: o.Settings}
+	s, err := file.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +109,7 @@ func New(o Options) (*Keeper, error) {
 		return nil, err
 	}
 	k := &Keeper{
-		o: o, log: o.Log, settings: s, boot: boot, memberList: members.List{TTL: o.SlotTTL}, slots: members.Slots{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
+		o: o, log: o.Log, settings: s, settingsFile: file, boot: boot, memberList: members.List{TTL: o.SlotTTL}, slots: members.Slots{TTL: o.SlotTTL}, started: boottime.Now(), ended: make(chan struct{}), loops: newLoops(o.Log),
 		where:     pg.Where{SocketDir: o.Socket, Port: s.Port},
 		events:    publish.NewEvents(o.Pod, o.PodUID, o.Log),
 		judgeWake: newWake(), observeWake: newWake(), publishWake: newWake(), surveyWake: newWake(), electWake: newWake(), handWake: newWake(), syncWake: newWake(), pleaWake: newWake(), beatWake: newWake(), careWake: newWake(), rollWake: newWake(), traceWake: newWake(),

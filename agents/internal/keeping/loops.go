@@ -27,17 +27,22 @@ func (w wake) up() {
 
 func always(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
 
+// tick is what the loops' longer pauses end together on. Each time that a process is woken from rest costs more than most turns do; at rest the
+// loops wake it twice a second instead of some twenty times.
+const tick = 500 * time.Millisecond
+
 // loops runs loops and remembers how they do.
 type loops struct {
-	log  *slog.Logger
-	mu   sync.Mutex
-	done map[string]observed.Loop
-	last map[string]boottime.Instant
-	said map[string]string
+	log   *slog.Logger
+	began boottime.Instant // ticks are counted from here: the keepers of one machine need not wake at once
+	mu    sync.Mutex
+	done  map[string]observed.Loop
+	last  map[string]boottime.Instant
+	said  map[string]string
 }
 
 func newLoops(log *slog.Logger) *loops {
-	return &loops{log: log, done: map[string]observed.Loop{}, last: map[string]boottime.Instant{}, said: map[string]string{}}
+	return &loops{log: log, began: boottime.Now(), done: map[string]observed.Loop{}, last: map[string]boottime.Instant{}, said: map[string]string{}}
 }
 
 // run takes turns until ctx ends. A panic ends the turn and is logged with its stack; what a collector stumbles over must not cost the
@@ -58,8 +63,17 @@ func (l *loops) run(ctx context.Context, name string, every func() time.Duration
 			return
 		}
 		l.note(name, boottime.Now().Sub(start), panicked, err)
-		timer.Reset(every())
+		timer.Reset(l.pause(every()))
 	}
+}
+
+// pause is d, ended by the last tick in it. One that is shorter than a tick stays as it is: somebody waits for it.
+func (l *loops) pause(d time.Duration) time.Duration {
+	if d < tick {
+		return d
+	}
+	now := boottime.Now().Sub(l.began)
+	return (now + d).Truncate(tick) - now
 }
 
 func protected(ctx context.Context, turn func(context.Context) error) (panicked bool, err error) {

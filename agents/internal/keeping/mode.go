@@ -26,7 +26,7 @@ func (k *Keeper) readMode() {
 	if k.look().modeAt == at {
 		return
 	}
-	s, err := settings.Read(k.o.Settings)
+	s, err := k.settingsFile.Read()
 	if err != nil {
 		k.log.Warn("settings not readable", "error", err)
 		return

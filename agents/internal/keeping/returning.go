@@ -9,7 +9,6 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/record"
-	"github.com/pgspan/pgspan/agents/internal/settings"
 )
 
 // returnEvery is how often a leader that is not of the primary set looks whether it is to hand back.
@@ -21,7 +20,7 @@ func (k *Keeper) returning() func(context.Context) error {
 	var fit, said string
 	var since boottime.Instant
 	return func(ctx context.Context) error {
-		s, err := settings.Read(k.o.Settings)
+		s, err := k.settingsFile.Read()
 		v := k.view()
 		home := judge.InSet(k.settings.Release + "-primary-0")
 		if err != nil || s.Failover.FailBack() == 0 || home(k.o.Pod) || !v.InForce(boottime.Now()) {

@@ -20,7 +20,6 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/publish"
 	"github.com/pgspan/pgspan/agents/internal/record"
 	"github.com/pgspan/pgspan/agents/internal/rollout"
-	"github.com/pgspan/pgspan/agents/internal/settings"
 )
 
 // rolloutFacts asks the API, all keepers and the server for what the next step of a rollout depends on.
@@ -44,7 +43,7 @@ func (k *Keeper) rolloutFacts(ctx context.Context, c *peers.Client, o *pg.Observ
 	if n.state != nil && n.state.Volume != nil {
 		f.Major = n.state.Volume.Major
 	}
-	s, err := settings.Read(k.o.Settings)
+	s, err := k.settingsFile.Read()
 	var senders []pg.Sender
 	if err == nil && f.Leads {
 		senders, err = o.Senders(ctx)

@@ -45,7 +45,7 @@ func (k *Keeper) watchRoom(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(roomEvery):
+		case <-time.After(k.loops.pause(roomEvery)):
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (k *Keeper) pulse(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pulseEvery):
+		case <-time.After(k.loops.pause(pulseEvery)):
 		}
 	}
 }
@@ -55,7 +55,7 @@ func (k *Keeper) watchFiles(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(filesEvery):
+		case <-time.After(k.loops.pause(filesEvery)):
 		}
 	}
 }

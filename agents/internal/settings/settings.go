@@ -113,10 +113,12 @@ var ErrWrong = errors.New("settings.yaml is wrong")
 func Read(dir string) (Settings, error) {
 	b, err := os.ReadFile(filepath.Join(dir, File))
 	if err != nil {
-		return Settings{}, fmt.Errorf("read settings: %w", err)
+		return Settings{}, unread(err)
 	}
 	return Parse(b)
 }
+
+func unread(err error) error { return fmt.Errorf("read settings: %w", err) }
 
 // named is the first line of the file, by which the chart gives it a name. A comment, so that agents of every release read the rest.
 var named = regexp.MustCompile(`^# name: ([0-9a-f]{16})\s`)
