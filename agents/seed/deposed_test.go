@@ -65,7 +65,8 @@ func (l *leader) promote(t *testing.T, line int) {
 	for n := 2; n < line; n++ {
 		l.WriteFile(t, fmt.Sprintf("%s/pg_wal/%08X.history", l.PGDATA(), n), nil, 0o600)
 	}
-	l.SQL(t, "SELECT pg_promote()")
+	// It does not wait: a session that waits for the promotion has a snapshot, and WAL that still has to be replayed may wait for that.
+	l.SQL(t, "SELECT pg_promote(false)")
 	l.WaitSQL(t, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)", fmt.Sprintf("%08X", line))
 }
 

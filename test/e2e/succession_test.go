@@ -318,7 +318,7 @@ func promotedByHand(t *testing.T, ctx context.Context) {
 	}
 	replica = pods[0].Name
 	ha.loses(t, ctx, time.Second, func(string) {
-		_, _ = site.SQL(ctx, ha.namespace, replica, "select pg_promote()") // its session may die with the server
+		_, _ = site.SQL(ctx, ha.namespace, replica, "select pg_promote(false)") // its session may die with the server
 		time.Sleep(5 * time.Second)
 	})
 	ha.whole(t, ctx)

@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,15 +15,14 @@ func (r *Root) WriteFile(t testing.TB, path string, content []byte, mode os.File
 	if err := r.mkdirAll(filepath.Dir(path)); err != nil {
 		t.Fatalf("make the directory of %s: %v", path, err)
 	}
-	if err := os.WriteFile(outside, content, mode); err != nil {
+	// Renamed into place, as a mounted ConfigMap or Secret changes: an agent that looks meanwhile sees the old file or the new one, never half.
+	beside, err := os.CreateTemp(filepath.Dir(outside), ".new-*")
+	if err != nil {
 		t.Fatalf("write %s: %v", path, err)
 	}
-	// WriteFile leaves the mode of a file that was there, and the umask has taken its share of a new one.
-	if err := os.Chmod(outside, mode); err != nil {
-		t.Fatalf("set the mode of %s: %v", path, err)
-	}
-	if err := os.Chown(outside, UID, GID); err != nil {
-		t.Fatalf("give %s to the server's user: %v", path, err)
+	_, err = beside.Write(content)
+	if err := errors.Join(err, beside.Chmod(mode), beside.Chown(UID, GID), beside.Close(), os.Rename(beside.Name(), outside)); err != nil {
+		t.Fatalf("write %s: %v", path, err)
 	}
 }
 
