@@ -2,6 +2,7 @@ package keeping
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 const (
 	// askEvery is between two rounds of questions while the record is free.
 	askEvery = 100 * time.Millisecond
-	// askLimit is how long one round waits for its answers.
+	// askLimit is how long an answer is waited for.
 	askLimit = 500 * time.Millisecond
 	// absurd is by how much no timeline can be ahead of the record's: the next reign's is above all that were heard, and they must not run out.
 	absurd = 1000
@@ -30,38 +31,49 @@ func free(v lease.View, now boottime.Instant) bool {
 
 // electing asks the other members how they stand while the record is free.
 func (k *Keeper) electing() func(context.Context) error {
-	asked := ""
+	var c *canvass
 	return func(ctx context.Context) error {
 		v := k.view()
-		if !free(v, boottime.Now()) {
+		over := !free(v, boottime.Now())
+		if c != nil && (over || c.version != v.Version) {
+			c.end()
+			c = nil
 			k.change(func(n *known) { n.heard = nil })
-			asked = ""
+		}
+		if over {
 			return nil
 		}
-		if v.Version != asked {
+		if c == nil {
 			k.log.Info("the record is free, asking the members", "epoch", v.Record.Epoch.String(), "released", v.Record.Released)
-			asked = v.Version
+			c = newCanvass(v.Version, k.standingOf(v.Record.Timeline), k.hear)
 		}
-		answers := k.peers.Ask(ctx, v.Record.Members, k.me().Member, askLimit)
-		var heard []judge.Standing
-		for id, a := range answers {
-			if a.Err != nil {
-				k.log.Debug("peer not heard", "member", id, "error", a.Err)
-				continue
-			}
-			if a.Standing.Timeline > v.Record.Timeline+absurd {
-				k.log.Warn("peer's answer not used", "member", id, "timeline", a.Standing.Timeline, "record", v.Record.Timeline)
-				continue
-			}
-			heard = append(heard, heardFrom(a.Standing))
-		}
-		k.change(func(n *known) {
-			n.heard = heard
-			n.voters = n.votersWith(boottime.Now(), heard)
-		})
-		k.judgeWake.up()
+		c.round(ctx, v.Record.Members, k.me().Member)
 		return nil
 	}
+}
+
+// standingOf asks one member how it stands to a record of timeline line.
+func (k *Keeper) standingOf(line uint32) func(context.Context, record.Member) (judge.Standing, error) {
+	return func(ctx context.Context, m record.Member) (judge.Standing, error) {
+		s, err := k.peers.Standing(ctx, m)
+		if err == nil && s.Timeline > line+absurd {
+			err = fmt.Errorf("timeline %d of %s is not to be believed, the record's is %d", s.Timeline, m.Pod, line)
+		}
+		if err != nil {
+			k.log.Debug("peer not heard", "member", m.ID, "error", err)
+			return judge.Standing{}, err
+		}
+		return heardFrom(s), nil
+	}
+}
+
+// hear notes what an election has heard by now, and has it judged.
+func (k *Keeper) hear(heard []judge.Standing) {
+	k.change(func(n *known) {
+		n.heard = heard
+		n.voters = n.votersWith(boottime.Now(), heard)
+	})
+	k.judgeWake.up()
 }
 
 // votersWith adds those whose positions are known now.

@@ -129,14 +129,24 @@ func (n known) writes(v lease.View, now boottime.Instant) bool {
 	return v.InForce(now) && v.Confirmed() && s != nil && !s.InRecovery && n.state != nil && n.state.Server == grant.Writable
 }
 
+// coverEvery is between two looks after a change of leaders: the Service for writing leads nowhere before enough members have followed.
+const coverEvery = 50 * time.Millisecond
+
 // syncEvery: quickly while something is awaited, because commits may wait with it.
 func (k *Keeper) syncEvery() time.Duration {
-	switch n := k.look(); {
-	case n.sync == nil && n.mode.On() && k.issuer.inForce():
-		return 200 * time.Millisecond
-	case n.sync == nil:
+	n := k.look()
+	covered := n.state != nil && n.covered == lifeOf(*n.state, k.view().Record)
+	return syncPause(n.sync, n.mode.On() && k.issuer.inForce(), covered, n.passage != nil)
+}
+
+// syncPause: s is how synchronous mode stands, on whether this leader is to be in it, changing whether it has come to lead in the last minute.
+func syncPause(s *observed.Sync, on, covered, changing bool) time.Duration {
+	switch {
+	case s == nil && !on:
 		return time.Second
-	case n.sync.InForce && n.sync.Recorded && n.covered.pid != 0:
+	case !covered && changing:
+		return coverEvery
+	case s != nil && s.InForce && s.Recorded && covered:
 		return time.Second
 	default:
 		return 200 * time.Millisecond

@@ -9,6 +9,7 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/lsn"
 	"github.com/pgspan/pgspan/agents/internal/members"
+	"github.com/pgspan/pgspan/agents/internal/observed"
 	"github.com/pgspan/pgspan/agents/internal/pg"
 	"github.com/pgspan/pgspan/agents/internal/quorum"
 	"github.com/pgspan/pgspan/agents/internal/record"
@@ -218,6 +219,28 @@ func TestMemberThatStreamsAndIsNotHeard(t *testing.T) {
 		}
 		if ids != c.want {
 			t.Errorf("%s: got %q, want %q", name, ids, c.want)
+		}
+	}
+}
+
+func TestSynchronousSetIsLookedAtQuicklyWhileClientsWait(t *testing.T) {
+	kept, growing := &observed.Sync{InForce: true, Recorded: true}, &observed.Sync{InForce: true}
+	for name, c := range map[string]struct {
+		s                     *observed.Sync
+		on, covered, changing bool
+		want                  time.Duration
+	}{
+		"asynchronous":                          {nil, false, false, true, time.Second},
+		"new leader":                            {nil, true, false, true, coverEvery},
+		"new leader, nobody follows yet":        {kept, true, false, true, coverEvery},
+		"nobody has followed for a long time":   {kept, true, false, false, 200 * time.Millisecond},
+		"leads and serves, the list is growing": {growing, true, true, true, 200 * time.Millisecond},
+		"at rest":                               {kept, true, true, false, time.Second},
+		"at rest after a change":                {kept, true, true, true, time.Second},
+		"mode is being switched off":            {growing, false, true, false, 200 * time.Millisecond},
+	} {
+		if got := syncPause(c.s, c.on, c.covered, c.changing); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func (c *Client) Ask(ctx context.Context, members []record.Member, except string
 			continue
 		}
 		all.Go(func() {
-			s, err := c.standing(ctx, m)
+			s, err := c.Standing(ctx, m)
 			mu.Lock()
 			defer mu.Unlock()
 			answers[m.ID] = Answer{Standing: s, Err: err}
@@ -80,7 +80,8 @@ func (c *Client) Ask(ctx context.Context, members []record.Member, except string
 	return answers
 }
 
-func (c *Client) standing(ctx context.Context, m record.Member) (Standing, error) {
+// Standing asks one member how it stands.
+func (c *Client) Standing(ctx context.Context, m record.Member) (Standing, error) {
 	body, err := c.exchange(ctx, m, http.MethodGet, pathStanding, nil, http.StatusOK)
 	if err != nil {
 		return Standing{}, fmt.Errorf("ask %s: %w", m.Pod, err)
