@@ -25,6 +25,8 @@ func candidate(f Facts, v grant.Volume) Verdict {
 	switch {
 	case f.Promised > 0 && !r.Free(): // rule 17
 		return keepRole(f, "the leader cannot write to the Kubernetes API and was promised that nobody takes its place")
+	case f.Store.Silent >= patience && f.unconfirmed(v):
+		return keepRole(f, "the Kubernetes API does not answer: "+f.Store.Problem+unconfirmedSentence)
 	case f.Store.Silent >= patience:
 		return replica(f, nil, "the Kubernetes API does not answer; reads only: "+f.Store.Problem) // D43
 	case f.Local.Stale:

@@ -82,6 +82,9 @@ func reigning(f Facts, v grant.Volume) Verdict {
 			// A short outage: restarting in place, in the same epoch, is quicker than coming back as a standby.
 			return keep("the record could not be renewed: " + f.Store.Problem)
 		}
+		if f.unconfirmed(v) {
+			return wait("the record could not be renewed: " + f.Store.Problem + unconfirmedSentence)
+		}
 		return replica(f, nil, "the record could not be renewed; reads only: "+f.Store.Problem)
 	}
 	if f.Care.Reason != "" {

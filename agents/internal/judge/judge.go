@@ -99,6 +99,8 @@ func withoutStore(f Facts) Verdict {
 		return keepOrWait(previous, why)
 	case f.Local.State == nil || f.Local.State.Volume == nil || f.Local.State.Volume.Empty:
 		return keepOrWait(previous, why)
+	case f.unconfirmed(*f.Local.State.Volume):
+		return keepOrWait(previous, why+unconfirmedSentence)
 	default:
 		// D43: reads, from data that is there. Never a writer: without a grant to be primary guard starts a standby.
 		return replica(f, nil, why+"; reads only")
@@ -111,6 +113,15 @@ func keepOrWait(previous *grant.Grant, why string) Verdict {
 	}
 	return wait(why)
 }
+
+// unconfirmed reports whether this volume may hold commits of a synchronous reign that nobody else has: its server led, and nothing shows that it has
+// followed anybody since. They were never acknowledged, a restart makes them visible, and whoever was elected elsewhere takes them away again, so no
+// session may see them (D14). Only the store can tell that nobody was.
+func (f Facts) unconfirmed(v grant.Volume) bool {
+	return f.held() != nil && !v.WasPrimary.IsZero() && v.PrimaryLine >= v.Timeline
+}
+
+const unconfirmedSentence = "; no reads meanwhile: this server led in synchronous mode, and may hold commits that were never acknowledged"
 
 // replica is a grant to stream from up, or from nobody.
 func replica(f Facts, up *grant.Upstream, reason string) Verdict {

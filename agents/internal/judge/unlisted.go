@@ -20,7 +20,7 @@ func unlisted(f Facts, leader record.Member) Verdict {
 	data := looked && !v.Empty && !f.copied(v) && v.SystemID == r.SystemID
 	unled := f.Store.FreeFor >= unledFor
 	out := wait(why + " yet")
-	if data && (unled || f.Store.Silent >= patience) {
+	if data && (unled || f.Store.Silent >= patience && !f.unconfirmed(v)) {
 		out = replica(f, nil, why+"; reads only")
 	}
 	switch {
