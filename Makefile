@@ -9,7 +9,8 @@ SHELL       := /bin/bash
 MODULES := . images/build test test/lab
 
 CACHE    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pgspan
-VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
+# As the chart writes it, without the v of git's tags.
+VERSION  := $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev))
 # The images' tag. What is not committed gets a tag of its own content: a node that has a tag does not pull it again.
 ifndef TAG
 TAG := $(shell git diff --quiet HEAD 2>/dev/null && echo $(VERSION) || echo $(VERSION)-$$(git diff HEAD | sha256sum | cut -c1-8))
@@ -48,7 +49,11 @@ images: ## build all images, with docker, podman or buildah (`make images push R
 
 push: images ## push the images to REGISTRY
 	$(NICE) go run -C images/build . push --registry $(REGISTRY) all
-	@echo "for helm: --set global.imageRegistry=$(REGISTRY) --set global.imageTag=$(TAG)"
+	@echo "for helm: --set global.imageRegistry=$(REGISTRY) --set-string global.imageTag=$(TAG)"
+
+.PHONY: tag
+tag: ## print the images' tag, for Helm
+	@echo $(TAG)
 
 sbom: images ## bills of materials (SPDX) into dist/sbom/
 	$(NICE) go run -C images/build . sbom

@@ -45,7 +45,7 @@ func (r release) render(t testing.TB) (map[string]string, error) {
 	if err := yaml.Unmarshal([]byte(r.values), &values); err != nil {
 		t.Fatalf("the test's own values: %v\n%s", err, r.values)
 	}
-	options := chartutil.ReleaseOptions{Name: first(r.name, "demo"), Namespace: first(r.namespace, "default"), Revision: 1, IsInstall: true}
+	options := chartutil.ReleaseOptions{Name: first(r.name, "demo"), Namespace: first(r.namespace, "default"), Revision: 1, IsInstall: r.live == nil, IsUpgrade: r.live != nil}
 	all, err := chartutil.ToRenderValues(c, values, options, chartutil.DefaultCapabilities)
 	if err != nil {
 		return nil, err

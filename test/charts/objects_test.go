@@ -222,6 +222,14 @@ func TestUnusualReleaseNames(t *testing.T) {
 			named[*appsv1.StatefulSet](t, all, c.want+"-primary")
 		})
 	}
+	// What YAML takes for a number or a truth is text all the same.
+	for _, name := range []string{"123", "1e5", "on", "true", "0x10"} {
+		for _, s := range of[*appsv1.StatefulSet](objects(t, release{name: name}.mustRender(t))) {
+			if got := s.Spec.Selector.MatchLabels["app.kubernetes.io/instance"]; got != name || s.Spec.Template.Labels["app.kubernetes.io/instance"] != name {
+				t.Errorf("release %s: selects %s among pods of %s", name, got, s.Spec.Template.Labels["app.kubernetes.io/instance"])
+			}
+		}
+	}
 	a := objects(t, release{name: longest}.mustRender(t))
 	b := objects(t, release{name: strings.TrimSuffix(longest, "prod") + "test"}.mustRender(t))
 	if got, want := of[*appsv1.StatefulSet](a)[0].Name, of[*appsv1.StatefulSet](b)[0].Name; got == want {

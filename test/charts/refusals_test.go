@@ -47,6 +47,8 @@ func TestWhatCannotWorkIsRefusedWithASentence(t *testing.T) {
 		"recovery_for_two_days":      {"failover: {maxCrashRecovery: 1441m}", "failover.maxCrashRecovery is 1441m: 24h (1440m) is the most"},
 
 		"version_too_old":       {"postgresql: {version: 14}", "postgresql.version is 14: 15, 16, 17 and 18 are supported"},
+		"version_without_image": {"postgresql: {version: 16}", "no image of it is made (of 15, 17 and 18 there are): name one of your own"},
+		"parameter_twice":       {"postgresql: {parameters: {Max_Connections: 300}}", "Max_Connections and max_connections are one setting to PostgreSQL"},
 		"version_with_minor":    {"postgresql: {version: '1702'}", "give the major version only"},
 		"ha_parameter":          {"postgresql: {parameters: {wal_level: replica}}", "postgresql.parameters.wal_level cannot be set: replication, pg_rewind and a change of version need what pgspan sets"},
 		"ha_parameter_capitals": {"postgresql: {parameters: {Primary_ConnInfo: host=x}}", "postgresql.parameters.Primary_ConnInfo cannot be set: whom a member follows stands in the grant"},
@@ -63,7 +65,7 @@ func TestWhatCannotWorkIsRefusedWithASentence(t *testing.T) {
 		"icu_locale_for_libc":   {"postgresql: {initdb: {icuLocale: de-AT}}", "set it to icu"},
 		"builtin_before_17":     {"postgresql: {version: 16, initdb: {localeProvider: builtin}}", "came with PostgreSQL 17: use libc with 16"},
 
-		"owner_is_nobody":         {"databases: {quay: {owner: quay}}", `databases.quay.owner is "quay", which is not among users: add it there ("quay: {}" is enough)`},
+		"owner_is_nobody":         {"databases: {quay: {owner: quay}}", `databases.quay.owner is "quay", which is not among users: add it there ("quay: {}" is enough), or leave the database out ("quay: null" under databases)`},
 		"database_of_postgres":    {"databases: {template1: {owner: app}}", "databases.template1 belongs to PostgreSQL itself"},
 		"user_postgres":           {"users: {postgres: {}}", "the superuser over TCP is superuser.tcp"},
 		"user_of_ours":            {"users: {pgspan_replication: {}}", "the name is taken by pgspan"},
@@ -81,6 +83,7 @@ func TestWhatCannotWorkIsRefusedWithASentence(t *testing.T) {
 		"account_of_no_name":        {"serviceAccount: {create: false}", "serviceAccount.name is empty, so no pod could be made"},
 		"root_database":             {"database: {podSecurityContext: {runAsUser: 0}}", "PostgreSQL refuses to run as root"},
 		"root_pgpool":               {"pgpool: {podSecurityContext: {runAsUser: 0}}", "pgpool.podSecurityContext.runAsUser is 0"},
+		"volume_of_ten_bytes":       {"persistence: {size: 10}", "persistence.size is 10, which is 10 bytes: a server needs 128Mi at the least"},
 		"volume_of_many":            {"persistence: {accessModes: [ReadWriteMany]}", "two nodes that write one volume destroy it"},
 
 		"two_families_single_stack": {"service: {ipFamilyPolicy: SingleStack, ipFamilies: [IPv4, IPv6]}", "set it to PreferDualStack, or name one"},

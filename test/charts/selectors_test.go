@@ -94,6 +94,8 @@ func TestSelectorsOfTwoReleasesNeverMatchEachOthersPods(t *testing.T) {
 		"two_names":             {{name: "staging", values: values}, {name: "production", values: values}},
 		"one_name_begins_other": {{name: "quay", values: values}, {name: "quay-primary", values: values}},
 		"long_names":            {{name: longest, values: values}, {name: longest[:50], values: values}},
+		"one_name_elsewhere":    {{name: "db", namespace: "a", values: values + "\nnamespaceOverride: shared\nfullnameOverride: shop"}, {name: "db", namespace: "a", values: values + "\nnamespaceOverride: shared\nfullnameOverride: till"}},
+		"one_name_two_sources":  {{name: "db", namespace: "shared", values: values}, {name: "db", namespace: "a", values: values + "\nnamespaceOverride: shared\nfullnameOverride: shop"}},
 		"other_full_name":       {{name: "quay", values: values}, {name: "clair", values: values + "\nfullnameOverride: quay-2"}},
 	}
 	for name, pair := range pairs {

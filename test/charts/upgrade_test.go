@@ -22,6 +22,9 @@ func TestASetThatIsLiveKeepsItsTemplatesSize(t *testing.T) {
 	if !strings.Contains(files["NOTES.txt"], "made with 10Gi. The primary's keeper lets them grow to 20Gi") {
 		t.Error("the notes do not say how the volumes grow")
 	}
+	if waits := "An upgrade restarts no member"; !strings.Contains(files["NOTES.txt"], waits) || strings.Contains(release{}.mustRender(t)["NOTES.txt"], waits) {
+		t.Error("the notes of an upgrade, and of no install, say that what needs a restart waits")
+	}
 	if strings.Contains(release{live: applied(before)}.mustRender(t)["NOTES.txt"], "lets them grow") {
 		t.Error("the notes speak of growing when nothing is to grow")
 	}

@@ -196,6 +196,12 @@ func TestSchemaRefuses(t *testing.T) {
 		"full_name_in_capitals":    {"fullnameOverride: Quay", "/fullnameOverride"},
 		"pgpool_list_with_comma":   {"pgpool: {writeFunctions: ['a,b']}", "/pgpool/writeFunctions/0"},
 		"pgpool_setting_quoted":    {"pgpool: {parameters: {child_life_time: \"'1'\"}}", "/pgpool/parameters/child_life_time"},
+		"registry_as_url":          {"global: {imageRegistry: 'https://registry.example.org'}", "/global/imageRegistry"},
+		"registry_with_slash":      {"agents: {image: {registry: registry.example.org/you/}}", "/agents/image/registry"},
+		"mistyped_global":          {"global: {imageRegistery: registry.example.org}", "invalid propertyName 'imageRegistery'"},
+		"label_of_two_words":       {"commonLabels: {team: 'a b'}", "/commonLabels/team"},
+		"label_that_is_no_text":    {"replica: {podLabels: {a: true}}", "/replica/podLabels/a"},
+		"node_label_no_text":       {"replica: {nodeSelector: {ssd: true}}", "/replica/nodeSelector/ssd"},
 		"log_level":                {"agents: {logLevel: verbose}", "/agents/logLevel"},
 	}
 	for name, c := range cases {

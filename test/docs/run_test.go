@@ -124,7 +124,7 @@ func runFile(t *testing.T, root, file string) (ran int) {
 	return ran
 }
 
-var helmOfTheChart = regexp.MustCompile(`(?m)^(helm (?:install|upgrade).* charts/pgspan)\b(?: --set global\.imageRegistry=\S+ --set global\.imageTag=\$\([^)]*\))?`)
+var helmOfTheChart = regexp.MustCompile(`(?m)^(helm (?:install|upgrade).* charts/pgspan)\b(?: --set global\.imageRegistry=\S+ --set-string global\.imageTag=\$\([^)]*\))?`)
 
 // inLab puts the lab's registry in place of the reader's, and pods small enough to stand beside the other tests'.
 func inLab(script, tag string) string {

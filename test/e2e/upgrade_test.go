@@ -79,9 +79,9 @@ func installPrevious(t *testing.T, ctx context.Context) map[string]string {
 	}
 	images := "the images of now"
 	set := map[string]string{}
-	if from.Tag && pushed(ctx, from.Rev) {
+	if tag := strings.TrimPrefix(from.Rev, "v"); from.Tag && pushed(ctx, tag) {
 		images = "its own images"
-		set = map[string]string{"agents.image.tag": from.Rev, "pgpool.image.tag": from.Rev, "database.image.tag": "17-" + from.Rev}
+		set = map[string]string{"agents.image.tag": tag, "pgpool.image.tag": tag, "database.image.tag": "17-" + tag}
 	}
 	t.Logf("the upgrade starts from %s, with %s", from.Why, images)
 	cases.remark("upgrade from: %s, with %s", from.Why, images)

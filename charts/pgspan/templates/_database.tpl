@@ -36,7 +36,7 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
-      serviceAccountName: {{ include "pgspan.serviceAccount" $c }}
+      serviceAccountName: {{ include "pgspan.serviceAccount" $c | toYaml }}
       {{- include "pgspan.pod" (dict "context" $c "component" "database" "values" $values) | nindent 6 }}
       initContainers:
         {{- with include "pgspan.extra" (dict "context" $c "list" $values.extraInitContainers) | trim }}
@@ -59,7 +59,7 @@ spec:
         name: data
         labels:
           {{- toYaml $selector | nindent 10 }}
-          pgspan.io/cluster: {{ include "pgspan.fullname" $c }}
+          pgspan.io/cluster: {{ include "pgspan.fullname" $c | toYaml }}
         {{- with $c.Values.persistence.annotations }}
         annotations:
           {{- toYaml . | nindent 10 }}
@@ -68,7 +68,7 @@ spec:
         accessModes:
           {{- toYaml $c.Values.persistence.accessModes | nindent 10 }}
         {{- with $values.storageClass }}
-        storageClassName: {{ . }}
+        storageClassName: {{ . | toYaml }}
         {{- end }}
         {{- with $c.Values.persistence.selector }}
         selector:
@@ -100,7 +100,7 @@ was made with, and where no live set can be seen a value says what that was. The
 settings. Usage: {{ include "pgspan.templateSize" (dict "context" $ "bornAs" "primary") }}
 */}}
 {{- define "pgspan.templateSize" -}}
-{{- $size := .context.Values.persistence.templateSize | default .context.Values.persistence.size -}}
+{{- $size := include "pgspan.text" (.context.Values.persistence.templateSize | default .context.Values.persistence.size) -}}
 {{- $name := printf "%s-%s" (include "pgspan.fullname" .context) .bornAs -}}
 {{- range dig "spec" "volumeClaimTemplates" list (lookup "apps/v1" "StatefulSet" (include "pgspan.namespace" .context) $name) -}}
 {{- $size = .spec.resources.requests.storage -}}

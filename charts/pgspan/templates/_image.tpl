@@ -20,3 +20,8 @@ An image's reference. "of" comes before the version in the tag. Usage: {{ includ
 {{- define "pgspan.postgresImage" -}}
 {{- include "pgspan.image" (dict "context" . "image" .Values.database.image "of" (printf "%v-" .Values.postgresql.version)) -}}
 {{- end -}}
+
+{{/* Not empty when the server's image is the user's own. Usage: {{ include "pgspan.ownImage" . }} */}}
+{{- define "pgspan.ownImage" -}}
+{{- with .Values.database.image -}}{{- or .digest .tag (and (ne .repository "pgspan/postgres") .repository) | default "" -}}{{- end -}}
+{{- end -}}

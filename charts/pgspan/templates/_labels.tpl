@@ -3,9 +3,21 @@ Labels that select the pods of one component of this release. They stand in fiel
 from commonLabels. Usage: {{ include "pgspan.selector" (dict "context" $ "component" "database") }}
 */}}
 {{- define "pgspan.selector" -}}
-app.kubernetes.io/name: {{ include "pgspan.name" .context }}
-app.kubernetes.io/instance: {{ .context.Release.Name }}
+app.kubernetes.io/name: {{ include "pgspan.name" .context | toYaml }}
+app.kubernetes.io/instance: {{ include "pgspan.instance" .context | toYaml }}
 app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/*
+What tells this release from others in the namespace where its objects are: a namespace has one Helm release of a name. With namespaceOverride
+two releases of one name can meet there, and only their full names differ. Usage: {{ include "pgspan.instance" . }}
+*/}}
+{{- define "pgspan.instance" -}}
+{{- if eq (include "pgspan.namespace" .) .Release.Namespace -}}
+{{- .Release.Name -}}
+{{- else -}}
+{{- printf "%s.%s" (include "pgspan.fullname" .) (.Release.Namespace | sha256sum | trunc 8) -}}
+{{- end -}}
 {{- end -}}
 
 {{/*
@@ -30,8 +42,8 @@ Usage: {{ include "pgspan.metadata" (dict "context" $ "component" "database" "su
 {{- $_ := set $labels "app.kubernetes.io/version" $c.Chart.AppVersion -}}
 {{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" $c.Chart.Name $c.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
 {{- $annotations := merge (deepCopy (.annotations | default dict)) (deepCopy $c.Values.commonAnnotations) -}}
-name: {{ .name | default (printf "%s%s" (include "pgspan.fullname" $c) (.suffix | default "")) }}
-namespace: {{ include "pgspan.namespace" $c }}
+name: {{ .name | default (printf "%s%s" (include "pgspan.fullname" $c) (.suffix | default "")) | toYaml }}
+namespace: {{ include "pgspan.namespace" $c | toYaml }}
 labels:
   {{- toYaml $labels | nindent 2 }}
 {{- with $annotations }}

@@ -33,7 +33,7 @@ writeFunctions:
 cache:
   memcachedHost: {{ $v.cache.memcached.host | quote }}
   memcachedPort: {{ $v.cache.memcached.port }}
-  expireSeconds: {{ $v.cache.expireSeconds }}
+  expireSeconds: {{ include "pgspan.text" $v.cache.expireSeconds }}
   {{- with $v.cache.safeTables }}
   safeTables:
     {{- toYaml . | nindent 4 }}

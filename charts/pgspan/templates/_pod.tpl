@@ -9,7 +9,7 @@ enableServiceLinks: false
 {{- with .context.Values.global.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | toYaml }}
   {{- end }}
 {{- end }}
 {{- with .values.podSecurityContext }}
@@ -17,7 +17,7 @@ securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | toYaml }}
 {{- end }}
 {{- with .values.nodeSelector }}
 nodeSelector:
@@ -82,9 +82,18 @@ Environment from a map: a plain value, or an object such as {valueFrom: …}. Us
   {{- if kindIs "map" $value }}
   {{- toYaml $value | nindent 2 }}
   {{- else }}
-  value: {{ include "pgspan.text" $value | quote }}
+  value: {{ ternary (toString $value) (include "pgspan.text" $value) (kindIs "bool" $value) | quote }}
   {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/*
+The database's pod values for a pod that stands beside it: the same security, nodes and tolerations, but not what keeps members apart.
+Usage: {{ include "pgspan.besideDatabase" . | fromYaml }}
+*/}}
+{{- define "pgspan.besideDatabase" -}}
+{{- $own := dict "antiAffinity" "none" "terminationGracePeriodSeconds" 5 -}}
+{{- merge $own (omit .Values.database "affinity" "topologySpreadConstraints") | toYaml -}}
 {{- end -}}
 
 {{/*

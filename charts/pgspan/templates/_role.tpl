@@ -17,7 +17,7 @@ template:
     {{- if $c.Values.serviceAccount.create }}
     serviceAccountName: {{ include "pgspan.fullname" $c }}-role
     {{- end }}
-    {{- include "pgspan.pod" (dict "context" $c "component" "role" "values" (merge (dict "affinity" dict "antiAffinity" "none" "topologySpreadConstraints" list "terminationGracePeriodSeconds" 5) $c.Values.database)) | nindent 4 }}
+    {{- include "pgspan.pod" (dict "context" $c "component" "role" "values" (include "pgspan.besideDatabase" $c | fromYaml)) | nindent 4 }}
     containers:
       - name: role
         image: {{ include "pgspan.agentsImage" $c }}
@@ -29,7 +29,7 @@ template:
         {{- end }}
         env:
           - {name: PGSPAN_KEEPERS, value: {{ printf "%s:8009" (include "pgspan.host" (dict "context" $c "service" "members")) | quote }}}
-          - {name: PGSPAN_TIMEOUT, value: {{ .timeout }}}
+          - {name: PGSPAN_TIMEOUT, value: {{ .timeout | quote }}}
           - {name: PGSPAN_ID, valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/controller-uid']"}}}
         resources:
           {{- toYaml $c.Values.agents.role.resources | nindent 10 }}

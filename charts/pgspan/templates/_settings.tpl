@@ -46,7 +46,7 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
         "priority" (dict "primary" (.Values.failover.priority.primary | int) "replica" (.Values.failover.priority.replica | int))
         "neverLead" .Values.failover.neverLead)
       "synchronous" (dict "mode" (include "pgspan.synchronous" .) "number" (.Values.synchronous.number | int))
-      "volumeSize" (toString .Values.persistence.size) -}}
+      "volumeSize" (include "pgspan.text" .Values.persistence.size) -}}
 {{- with .Values.failover.failBackAfter -}}{{- $_ := set $settings.failover "failBackAfter" . -}}{{- end -}}
 {{- range $key, $value := dict "site" .Values.site "databases" .Values.databases "users" $users "superuserTCP" .Values.superuser.tcp -}}
 {{- if $value -}}{{- $_ := set $settings $key $value -}}{{- end -}}

@@ -146,7 +146,7 @@ users {{ get $slugs $slug }} and {{ $name }} would share the Secret {{ include "
 databases.{{ $name }} belongs to PostgreSQL itself: choose another name
 {{- end }}
 {{- if not (hasKey $.Values.users $database.owner) }}
-databases.{{ $name }}.owner is "{{ $database.owner }}", which is not among users: add it there ("{{ $database.owner }}: {}" is enough)
+databases.{{ $name }}.owner is "{{ $database.owner }}", which is not among users: add it there ("{{ $database.owner }}: {}" is enough), or leave the database out ("{{ $name }}: null" under databases)
 {{- end }}
 {{- end }}
 {{- if .Values.pgpool.enabled }}
@@ -166,7 +166,7 @@ superuser.existingSecret is given, but superuser.tcp is false, so nothing would 
 {{- $told := dict }}
 {{- range $set := list "primary" "replica" }}
 {{- $values := include "pgspan.setValues" (dict "context" $ "bornAs" $set) | fromYaml }}
-{{- $limit := dig "limits" "memory" "" ($values.resources | default dict) }}
+{{- $limit := include "pgspan.text" (dig "limits" "memory" "" ($values.resources | default dict)) }}
 {{- if and $limit (not (hasKey $told $limit)) }}
 {{- $_ := set $told $limit true }}
 {{- $free := sub (include "pgspan.bytes" $limit | int64) (include "pgspan.bytes" $values.sharedMemory | int64) }}
@@ -195,13 +195,16 @@ serviceAccount.create is false and serviceAccount.name is empty, so no pod could
 {{- end -}}
 
 {{- define "pgspan.validate.volumes" -}}
+{{- if lt (include "pgspan.bytes" .Values.persistence.size | int64) 134217728 }}
+persistence.size is {{ include "pgspan.text" .Values.persistence.size }}, which is {{ include "pgspan.bytes" .Values.persistence.size }} bytes: a server needs 128Mi at the least; give a size such as 10Gi
+{{- end }}
 {{- if has "ReadWriteMany" .Values.persistence.accessModes }}
 persistence.accessModes contains ReadWriteMany: two nodes that write one volume destroy it; take ReadWriteOncePod, or ReadWriteOnce where the driver knows no better
 {{- end }}
 {{- range $set := list "primary" "replica" }}
 {{- $live := include "pgspan.templateSize" (dict "context" $ "bornAs" $set) }}
 {{- if gt (include "pgspan.bytes" $live | int64) (include "pgspan.bytes" $.Values.persistence.size | int64) }}
-persistence.size is {{ $.Values.persistence.size }}, but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with {{ $live }}: Kubernetes cannot shrink a volume; set it to that or more
+persistence.size is {{ include "pgspan.text" $.Values.persistence.size }}, but the volumes of {{ include "pgspan.fullname" $ }}-{{ $set }} were made with {{ $live }}: Kubernetes cannot shrink a volume; set it to that or more
 {{- end }}
 {{- $values := include "pgspan.setValues" (dict "context" $ "bornAs" $set) | fromYaml }}
 {{- range dig "spec" "volumeClaimTemplates" list (lookup "apps/v1" "StatefulSet" (include "pgspan.namespace" $) (printf "%s-%s" (include "pgspan.fullname" $) $set)) }}

@@ -7,6 +7,16 @@ PostgreSQL's own settings: parameters that availability rests on belong to pgspa
 {{- if or (lt $major 15) (gt $major 18) }}
 postgresql.version is {{ $pg.version }}: 15, 16, 17 and 18 are supported; give the major version only
 {{- end }}
+{{- if and (eq $major 16) (eq (include "pgspan.ownImage" .) "") }}
+postgresql.version is 16, and no image of it is made (of 15, 17 and 18 there are): name one of your own under database.image
+{{- end }}
+{{- $seen := dict }}
+{{- range $parameter := keys $pg.parameters | sortAlpha }}
+{{- if hasKey $seen (lower $parameter) }}
+postgresql.parameters: {{ get $seen (lower $parameter) }} and {{ $parameter }} are one setting to PostgreSQL: write it once, in small letters
+{{- end }}
+{{- $_ := set $seen (lower $parameter) $parameter }}
+{{- end }}
 {{- $reasons := include "pgspan.ownParameters" . | fromYaml }}
 {{- $senders := mul 3 (add1 .Values.replicas) | int }}
 {{- range $parameter, $value := $pg.parameters }}

@@ -36,7 +36,7 @@ func Open(ctx context.Context, version string) (Tree, error) {
 		if err != nil {
 			return Tree{}, err
 		}
-		tree.Version = described
+		tree.Version = strings.TrimPrefix(described, "v") // as the chart writes it
 		stamp, err := git(ctx, dir, "log", "-1", "--format=%ct")
 		if err != nil {
 			return Tree{}, err
