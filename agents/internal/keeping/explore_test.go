@@ -178,7 +178,7 @@ func (n *node) plead() {
 		if !asked || w.rand.IntN(8) == 0 {
 			continue
 		}
-		if refusal(o.loop.View(), p) == "" && o.loop.Promise(p.Leader, w.now.Add(time.Duration(p.Duration))) == nil {
+		if refusal(o.loop.View(), p) == "" && o.loop.Promise(p.Leader, p.Epoch, w.now.Add(time.Duration(p.Duration))) == nil {
 			answers[o.me.Member] = peers.PromiseAnswer{Promise: peers.Promise{Given: true}}
 		}
 	}

@@ -26,6 +26,9 @@ const (
 	beatEvery = 2 * time.Second
 	beatFor   = 10 * time.Second
 	beatFresh = 5 * time.Second
+	// volumeProof is how old the last sign may be that this pod has its volume, when a promise is made for it. It is longer than guard's word
+	// may be old, and than the time between two of its writes to the volume.
+	volumeProof = 10 * time.Second
 	// ableFor is for how long another member must have been able to write to the store, and the leader not, before the leader gives way.
 	ableFor = 20 * time.Second
 )
@@ -48,7 +51,7 @@ func (k *Keeper) failsafe() func(context.Context) error {
 		listed := pleaList(r.Members, k.lists(r), k.me().Member)
 		base := boottime.Now() // before the first request is sent
 		answers := k.peers.Plead(ctx, listed, k.plea(r), pleaLimit)
-		good, why := agreed(listed, answers, k.settings.Members.Replicas)
+		good, why := agreed(listed, answers, k.replicas())
 		if good {
 			if err := k.loop.Load().Prolong(base, r); err != nil {
 				good, why = false, err.Error()
@@ -206,7 +209,9 @@ func (k *Keeper) promise(p peers.Plea) peers.Promise {
 	switch {
 	case l == nil:
 		out.Why = "it does not know which member it is"
-	case n.state != nil && n.state.Volume != nil && n.state.Volume.HighestEpoch.Compare(p.Epoch) > 0:
+	case withoutVolume(n.state, now) != "":
+		out.Why = withoutVolume(n.state, now)
+	case n.state.Volume != nil && n.state.Volume.HighestEpoch.Compare(p.Epoch) > 0:
 		out.Why = fmt.Sprintf("its volume has seen epoch %s", n.state.Volume.HighestEpoch)
 	default:
 		out.Why = refusal(v, p)
@@ -214,12 +219,43 @@ func (k *Keeper) promise(p peers.Plea) peers.Promise {
 	if out.Why != "" {
 		return out
 	}
-	if err := l.Promise(p.Leader, now.Add(time.Duration(p.Duration))); err != nil {
+	if err := l.Promise(p.Leader, p.Epoch, now.Add(time.Duration(p.Duration))); err != nil {
 		out.Why = err.Error()
 		return out
 	}
 	out.Given = true
 	return out
+}
+
+// withoutVolume says why this pod cannot promise anything for its member, which is a volume: the next pod of that volume knows of no promise. Empty: its
+// guard or seed has the lock, and the volume is still attached here. A pod on a node that is cut off may go on for long after its volume was given
+// to another.
+func withoutVolume(s *grant.State, now boottime.Instant) string {
+	switch {
+	case s == nil || now.Sub(s.Beat) > stateAge:
+		return "nobody reports that it has its volume"
+	case s.Phase == grant.Locking:
+		return "its volume is held by another: " + s.Reason
+	case s.Disk != nil && (s.Disk.Problem != "" || now.Sub(s.Disk.At) > volumeProof):
+		return "its volume does not answer"
+	}
+	return ""
+}
+
+// boundByAnotherLife reports whether an earlier pod of this volume may still have promised not to take the record: as long as that one could show that it
+// has the volume, and for the record's duration after that. had is for how long this pod has had the volume. The leader's own member has promised
+// nothing to itself, and who has given the record back needs no promise any more.
+func boundByAnotherLife(v lease.View, me grant.Incarnation, had time.Duration) bool {
+	return !v.Record.Free() && v.Record.Holder.Member != me.Member && had < time.Duration(v.Record.Duration)+volumeProof
+}
+
+// replicas is how many the settings ask for, as they are now.
+func (k *Keeper) replicas() int {
+	s, err := k.settingsFile.Read()
+	if err != nil {
+		return k.settings.Members.Replicas
+	}
+	return s.Members.Replicas
 }
 
 // refusal says what this member knows of the record that speaks against a leader's plea; empty: nothing. One that knows no record can promise as

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/peers"
@@ -111,6 +112,54 @@ func TestPromiseIsRefusedToWhoIsNotTheLeader(t *testing.T) {
 	} {
 		if got := refusal(c.v, plea); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// A promise binds a volume, and the next pod of that volume knows nothing of it (SAFETY rule 17).
+func TestOnlyAPodThatHasItsVolumePromises(t *testing.T) {
+	now := boottime.Now()
+	for name, c := range map[string]struct {
+		s    *grant.State
+		want string
+	}{
+		"guard":                          {&grant.State{Beat: now, Phase: grant.Running, Disk: &grant.Disk{At: now - boottime.Instant(5*time.Second)}}, ""},
+		"guard_before_its_first_write":   {&grant.State{Beat: now, Phase: grant.Starting}, ""},
+		"seed":                           {&grant.State{Beat: now, Phase: grant.Seeding}, ""},
+		"nobody_has_reported_yet":        {nil, "nobody reports"},
+		"guard_is_gone":                  {&grant.State{Beat: now - boottime.Instant(4*time.Second), Phase: grant.Running}, "nobody reports"},
+		"another_pod_has_it":             {&grant.State{Beat: now, Phase: grant.Locking, Reason: "the volume is locked by db-1"}, "held by another: the volume is locked by db-1"},
+		"volume_was_taken_off_this_node": {&grant.State{Beat: now, Phase: grant.Running, Disk: &grant.Disk{At: now, Problem: "input/output error"}}, "does not answer"},
+		"volume_has_been_silent":         {&grant.State{Beat: now, Phase: grant.Running, Disk: &grant.Disk{At: now - boottime.Instant(11*time.Second)}}, "does not answer"},
+		"first_write_hangs":              {&grant.State{Beat: now, Phase: grant.Running, Disk: &grant.Disk{Since: now - boottime.Instant(3*time.Second)}}, "does not answer"},
+	} {
+		if got := withoutVolume(c.s, now); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestNextPodOfAVolumeWaitsOutThePromisesOfTheOneBefore(t *testing.T) {
+	held := record.Record{Holder: grant.Incarnation{Member: "pvc-b", Pod: "b", Boot: "x"}, Duration: record.Duration(8 * time.Second)}
+	own, given, vacant := held, held, held
+	own.Holder = grant.Incarnation{Member: me.Member, Pod: "earlier", Boot: "x"}
+	given.Released = true
+	vacant.Epoch, vacant.Beat = at(3), 7
+	vacant.Vacated = vacant.Version()
+	for name, c := range map[string]struct {
+		r    record.Record
+		had  time.Duration
+		want bool
+	}{
+		"volume_is_not_here_yet":      {held, 0, true},
+		"promises_may_still_hold":     {held, 18*time.Second - 1, true},
+		"the_last_one_has_lapsed":     {held, 18 * time.Second, false},
+		"its_own_earlier_life_led":    {own, 0, false},
+		"leader_has_given_it_back":    {given, 0, false},
+		"leader_is_proven_to_be_dead": {vacant, 0, false},
+	} {
+		if got := boundByAnotherLife(lease.View{Record: c.r}, me, c.had); got != c.want {
+			t.Errorf("%s: got %v", name, got)
 		}
 	}
 }

@@ -109,7 +109,7 @@ func (k *Keeper) facts() judge.Facts {
 	}
 	f.Store = judge.Store{
 		Known: knownOf(v.Known), Record: v.Record, Version: v.Version, Problem: v.Problem, Silent: now.Sub(answered),
-		Mine: v.Mine, InForce: v.InForce(now), Expired: v.Expired(now),
+		Mine: v.Mine, InForce: v.InForce(now), Expired: v.Expired(now) && !boundByAnotherLife(v, k.me(), since(n.volumeSince, now)),
 		Seen: v.Seen, Vacant: v.Vacant(now), AbsentWait: v.AbsentWait, FreeFor: v.FreeFor(now), Unchanged: v.Unchanged(now), Lifted: n.lifted, Unfenced: n.unfenced,
 	}
 	if votes := n.state != nil && free(v, now) && n.state.Vote == v.Record.Version() && !n.standsStale() && f.Store.Silent < recordAge; !votes {
@@ -198,6 +198,12 @@ func (k *Keeper) readState() {
 			n.standbySince = 0
 		case n.standbySince == 0 || n.state == nil || n.state.LastPID != s.LastPID:
 			n.standbySince = boottime.Now()
+		}
+		switch {
+		case s.Phase == grant.Locking:
+			n.volumeSince = 0
+		case n.volumeSince == 0:
+			n.volumeSince = boottime.Now()
 		}
 		switch {
 		case s.Phase != grant.Refused:

@@ -88,6 +88,7 @@ type Keeper struct {
 	mu    sync.Mutex
 	known known
 
+	tellMu   sync.Mutex // while news are told; memoMu and mu may be taken inside
 	memoMu   sync.Mutex // while the memo is written; mu may be taken inside
 	memoLast memo
 

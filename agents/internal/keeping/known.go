@@ -27,6 +27,7 @@ type known struct {
 	others judge.Others
 
 	state        *grant.State
+	volumeSince  boottime.Instant // when this pod's seed or guard was first seen to have the volume's lock, without interruption; 0: it was not
 	refusedSince boottime.Instant // when the state was first seen to refuse a start, without interruption; 0: it does not
 	standbySince boottime.Instant // when the server was first seen as a standby in its present run; 0: it is none
 
@@ -179,8 +180,11 @@ func (k *Keeper) change(f func(*known)) {
 	f(&k.known)
 }
 
-// tellRecord alters the news of the present epoch and hands them to the lease loop.
+// tellRecord alters the news of the present epoch and hands them to the lease loop. One at a time: what is handed over last is what the record becomes,
+// and a set that is already in force must not be taken back by an older one.
 func (k *Keeper) tellRecord(e epoch.Epoch, f func(*news)) {
+	k.tellMu.Lock()
+	defer k.tellMu.Unlock()
 	k.mu.Lock()
 	if k.known.news.epoch != e {
 		k.known.news = news{epoch: e}

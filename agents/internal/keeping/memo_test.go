@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -187,5 +188,36 @@ func TestWhoIsAskedByARestartedKeeper(t *testing.T) {
 		if _, got := pleads(tt.v, tt.before, start); got != tt.want {
 			t.Errorf("%s: got %v", name, got)
 		}
+	}
+}
+
+// Two loops have news at once. Whoever comes second tells all that is known; what the first one had would take a list back that is in force by then.
+func TestNewsAreToldInTheirOrder(t *testing.T) {
+	k := leaving(t)
+	l := lease.New(lease.Options{Me: me})
+	k.loop.Store(l)
+	lists := func(ids ...string) func(*news) {
+		return func(n *news) {
+			n.members = nil
+			for _, id := range ids {
+				n.members = append(n.members, record.Member{ID: id})
+			}
+			n.lists = append(n.lists, n.members)
+		}
+	}
+	k.memoMu.Lock() // the first one waits until its list is noted
+	var both sync.WaitGroup
+	both.Go(func() { k.tellRecord(at(3), lists("first")) })
+	for len(k.look().news.members) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	both.Go(func() { k.tellRecord(at(3), lists("second")) })
+	time.Sleep(20 * time.Millisecond) // the second one would be past its reading by now
+	k.memoMu.Unlock()
+	both.Wait()
+	r := record.Record{Holder: me, Epoch: at(3), Reign: "r"}
+	l.ByHand().Carried().Record(&r)
+	if len(r.Members) != 1 || r.Members[0].ID != "second" {
+		t.Errorf("the record would list %v", r.Members)
 	}
 }

@@ -37,3 +37,11 @@ func (b ByHand) Vacate(ctx context.Context) error {
 func (b ByHand) Change(ctx context.Context, f func(*record.Record) error) error {
 	return b.loop.obey(ctx, order{what: change, change: f})
 }
+
+// Carried is what the next renewal will change the record by.
+func (b ByHand) Carried() News {
+	if n := b.loop.news.Load(); n != nil {
+		return *n
+	}
+	return News{}
+}

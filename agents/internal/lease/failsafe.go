@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/record"
 )
@@ -24,11 +25,13 @@ type stillness struct {
 var ErrBusy = errors.New("the record is being taken by this member, or held by it")
 
 // Promise makes this member take no record before an instant, however free it is. It is remembered by this process only: the next one
-// has to see the record unchanged for its whole duration before it takes it, which is as long as any promise.
-func (l *Loop) Promise(to grant.Incarnation, until boottime.Instant) error {
+// has to see the record unchanged for its whole duration before it takes it, which is as long as any promise. of is the epoch of the leader who asks: a
+// member that led until a newer one, and has not heard of that from the store, can only lose its next write, so it may promise.
+func (l *Loop) Promise(to grant.Incarnation, of epoch.Epoch, until boottime.Instant) error {
 	l.still.Lock()
 	defer l.still.Unlock()
-	if l.still.taking || l.View().Mine {
+	v := l.View()
+	if l.still.taking || v.Mine && (v.InForce(l.now()) || of.Compare(v.Record.Epoch) <= 0) {
 		return ErrBusy
 	}
 	if l.still.to != to && l.now().Before(l.still.until) {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgspan/pgspan/agents/internal/epoch"
 	"github.com/pgspan/pgspan/agents/internal/grant"
 	"github.com/pgspan/pgspan/agents/internal/record"
 )
@@ -100,10 +101,10 @@ func TestWhoHasPromisedTakesNothing(t *testing.T) {
 	}
 	t.Run("before_it_lapses", func(t *testing.T) {
 		r := free(t)
-		if err := r.Promise(other, r.clock.now().Add(8*time.Second)); err != nil {
+		if err := r.Promise(other, epoch.Epoch{Site: 1, Local: 3}, r.clock.now().Add(8*time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Promise(other, r.clock.now().Add(time.Second)); err != nil { // does not shorten the first
+		if err := r.Promise(other, epoch.Epoch{Site: 1, Local: 3}, r.clock.now().Add(time.Second)); err != nil { // does not shorten the first
 			t.Fatal(err)
 		}
 		r.pass(8*time.Second - 1)
@@ -121,7 +122,7 @@ func TestWhoHasPromisedTakesNothing(t *testing.T) {
 		third.Member = "pvc-c"
 		hold := func(by grant.Incarnation) {
 			t.Helper()
-			if err := r.Promise(by, r.clock.now().Add(8*time.Second)); err != nil {
+			if err := r.Promise(by, epoch.Epoch{Site: 1, Local: 3}, r.clock.now().Add(8*time.Second)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -144,7 +145,7 @@ func TestWhoHasPromisedTakesNothing(t *testing.T) {
 		given.Released = true
 		r.store.put(given)
 		r.turn(t.Context())
-		if err := r.Promise(other, r.clock.now().Add(8*time.Second)); err != nil {
+		if err := r.Promise(other, epoch.Epoch{Site: 1, Local: 3}, r.clock.now().Add(8*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.ByHand().Take(t.Context(), r.View().Version, next(r)); err != nil {
@@ -156,14 +157,14 @@ func TestWhoHasPromisedTakesNothing(t *testing.T) {
 		asked := false
 		r.store.before = func() {
 			asked = true
-			if err := r.Promise(other, r.clock.now().Add(time.Second)); !errors.Is(err, ErrBusy) {
+			if err := r.Promise(other, epoch.Epoch{Site: 1, Local: 3}, r.clock.now().Add(time.Second)); !errors.Is(err, ErrBusy) {
 				t.Errorf("during the take: %v", err)
 			}
 		}
 		if err := r.ByHand().Take(t.Context(), r.View().Version, next(r)); err != nil || !asked {
 			t.Fatal(err, asked)
 		}
-		if err := r.Promise(other, r.clock.now().Add(time.Second)); !errors.Is(err, ErrBusy) {
+		if err := r.Promise(other, epoch.Epoch{Site: 1, Local: 3}, r.clock.now().Add(time.Second)); !errors.Is(err, ErrBusy) {
 			t.Errorf("as the holder: %v", err)
 		}
 	})
@@ -174,14 +175,33 @@ func TestWhoHasPromisedTakesNothing(t *testing.T) {
 		if err := r.ByHand().Take(t.Context(), r.View().Version, next(r)); err == nil {
 			t.Fatal("taken")
 		}
-		if err := r.Promise(other, r.clock.now().Add(time.Second)); !errors.Is(err, ErrBusy) {
+		if err := r.Promise(other, epoch.Epoch{Site: 1, Local: 3}, r.clock.now().Add(time.Second)); !errors.Is(err, ErrBusy) {
 			t.Errorf("not known what became of it: %v", err)
 		}
 		r.store.deaf, r.store.before = false, nil
 		r.store.put(recordOf(other, 9)) // somebody was faster
 		r.turn(t.Context())
-		if err := r.Promise(other, r.clock.now().Add(time.Second)); err != nil {
+		if err := r.Promise(other, epoch.Epoch{Site: 1, Local: 3}, r.clock.now().Add(time.Second)); err != nil {
 			t.Errorf("known: %v", err)
+		}
+	})
+	t.Run("a_leader_that_is_deposed_promises_to_the_next_one_only", func(t *testing.T) {
+		r := free(t)
+		if err := r.ByHand().Take(t.Context(), r.View().Version, next(r)); err != nil {
+			t.Fatal(err)
+		}
+		own := r.View().Record.Epoch
+		promise := func(of epoch.Epoch) error { return r.Promise(other, of, r.clock.now().Add(8*time.Second)) }
+		if err := promise(own.NextLocal()); !errors.Is(err, ErrBusy) {
+			t.Errorf("while it leads: %v", err)
+		}
+		r.store.deaf = true
+		r.pass(time.Minute)
+		if err := promise(own); !errors.Is(err, ErrBusy) {
+			t.Errorf("to a leader of its own epoch: %v", err)
+		}
+		if err := promise(own.NextLocal()); err != nil || r.Promised(r.clock.now()) == 0 {
+			t.Errorf("to a leader of a newer epoch: %v", err)
 		}
 	})
 	t.Run("a_refused_take_is_over", func(t *testing.T) {
@@ -190,7 +210,7 @@ func TestWhoHasPromisedTakesNothing(t *testing.T) {
 		if err := r.ByHand().Take(t.Context(), r.View().Version, next(r)); err == nil {
 			t.Fatal("taken")
 		}
-		if err := r.Promise(other, r.clock.now().Add(time.Second)); err != nil {
+		if err := r.Promise(other, epoch.Epoch{Site: 1, Local: 3}, r.clock.now().Add(time.Second)); err != nil {
 			t.Error(err)
 		}
 	})

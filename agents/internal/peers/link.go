@@ -167,7 +167,7 @@ func (c *connection) exchange(ctx context.Context, r request) (a answer, err err
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	c.limit.N = 2 * bodyLimit // head and body
+	c.limit.N = recordLimit + bodyLimit // body and head
 	if err := req.Write(c.Conn); err != nil {
 		return a, fmt.Errorf("write the request: %w", err)
 	}

@@ -12,6 +12,10 @@ import (
 
 const pathRelay = "/v1/relay"
 
+// recordLimit bounds a request, or an answer, that holds a record. Its list of timelines grows with each change of leaders, by some forty bytes, and
+// an annotation of a Lease can be 256 KiB.
+const recordLimit = 512 << 10
+
 // Last is the last version of a leader's record, which it cannot write itself: the store does not answer it, or takes it for nobody any more, as
 // with the token of a pod that was deleted by force.
 type Last struct {
@@ -44,7 +48,7 @@ type written struct {
 // relay writes for a leader that cannot.
 func (s *Server) relay(w http.ResponseWriter, r *http.Request) {
 	var l Last
-	err := read(w, r, &l)
+	err := readUpTo(recordLimit, w, r, &l)
 	if err == nil {
 		err = l.validate()
 	}

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/epoch"
+	"github.com/pgspan/pgspan/agents/internal/lsn"
 	"github.com/pgspan/pgspan/agents/internal/record"
+	"github.com/pgspan/pgspan/agents/internal/timeline"
 )
 
 func TestOneOfAllWritesForALeader(t *testing.T) {
@@ -33,6 +35,13 @@ func TestOneOfAllWritesForALeader(t *testing.T) {
 	if err != nil || made != "41+1" || got.LSN != end.LSN || !got.Released || got.Holder != end.Holder {
 		t.Errorf("got %q, %v; written %+v", made, err, got)
 	}
+	for n := range uint32(6000) { // changes of leaders: more than an annotation of the Lease could hold
+		end.Lines = append(end.Lines, timeline.Line{Timeline: n + 1, End: lsn.LSN(n) << 24})
+	}
+	if _, err := leader.client.Relay(context.Background(), end.Members, "42", end); err != nil || len(got.Lines) != 6000 {
+		t.Errorf("with a long past: %v, %d lines", err, len(got.Lines))
+	}
+	end.Lines = nil
 	able.relay = nil
 	if _, err := leader.client.Relay(context.Background(), end.Members, "41", end); err == nil || !strings.Contains(err.Error(), able.Pod) || !strings.Contains(err.Error(), unable.Pod) {
 		t.Errorf("nobody could: %v", err)

@@ -166,7 +166,11 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 
 // read takes a request's body.
 func read(w http.ResponseWriter, r *http.Request, into any) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
+	return readUpTo(bodyLimit, w, r, into)
+}
+
+func readUpTo(limit int64, w http.ResponseWriter, r *http.Request, into any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
 		return fmt.Errorf("read the request: %w", err)
 	}

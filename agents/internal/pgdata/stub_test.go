@@ -137,9 +137,17 @@ func limited(t *testing.T, to string, bytes int64) string {
 				in.Close()
 				continue
 			}
-			go func() { _, _ = io.Copy(out, in); out.Close() }()
+			drained := make(chan struct{})
+			go func() {
+				defer close(drained)
+				_, _ = io.Copy(out, in)
+				_, _ = io.Copy(io.Discard, in) // the server may have gone first
+			}()
 			n, _ := io.Copy(in, io.LimitReader(out, left))
 			left -= n
+			// A socket that is closed with something unread in it resets the connection, and with that goes what the other side has not read yet.
+			_ = in.(*net.TCPConn).CloseWrite()
+			<-drained
 			in.Close()
 			out.Close()
 		}

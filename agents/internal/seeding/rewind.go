@@ -178,7 +178,7 @@ func (s *seeder) prepareRewind(ctx context.Context, o rewind.Options, t task, en
 func (s *seeder) evidence(ctx context.Context, t task, entry notes.Entry) (map[string]string, error) {
 	fork, w := t.plan.Fork, *t.facts.WAL
 	parts := rewind.Beyond(w, fork.At)
-	to := filepath.Join(s.paths.Notes(), rewind.SetName(entry.Epoch.String(), entry.Since))
+	to := s.given(entry)
 	detail := map[string]string{
 		"fork": fork.At.String(), "timeline": fmt.Sprint(fork.Timeline), "end": w.End.String(), "bytes": strconv.FormatInt(fork.Beyond, 10), "kept": to,
 		"transactions": "unknown", "relations": "unknown",
@@ -203,6 +203,11 @@ func (s *seeder) evidence(ctx context.Context, t task, entry notes.Entry) (map[s
 	return detail, nil
 }
 
+// given is where what a rewind gives up is kept.
+func (s *seeder) given(entry notes.Entry) string {
+	return filepath.Join(s.paths.Notes(), rewind.SetName(entry.Epoch.String(), entry.Since))
+}
+
 // mentioned is how many relations a line of the history names.
 const mentioned = 20
 
@@ -221,12 +226,12 @@ func relations(names []string) string {
 // rewound is the rest of a rewind that has ended well: it can be run again from any point.
 func (s *seeder) rewound(entry notes.Entry) error {
 	s.wal, s.settled, s.told[StepRecorded] = nil, false, false
-	dropped, err := pgdata.DropAbandoned(s.paths.Data(), entry.Timeline)
+	aside, err := pgdata.SetAbandonedAside(s.paths.Data(), s.given(entry), entry.Timeline)
 	if err != nil {
 		return err
 	}
-	if len(dropped) > 0 {
-		s.Log.Info("WAL of an abandoned timeline removed", "files", dropped)
+	if len(aside) > 0 {
+		s.Log.Info("WAL of an abandoned timeline set aside", "files", aside, "kept", s.given(entry))
 	}
 	// pg_rewind removes what the leader does not have, and a leader has no standby.signal.
 	if err := pgdata.SetStandby(s.paths.Data(), true); err != nil {
