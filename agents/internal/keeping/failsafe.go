@@ -9,7 +9,6 @@ import (
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
 	"github.com/pgspan/pgspan/agents/internal/grant"
-	"github.com/pgspan/pgspan/agents/internal/judge"
 	"github.com/pgspan/pgspan/agents/internal/kube"
 	"github.com/pgspan/pgspan/agents/internal/lease"
 	"github.com/pgspan/pgspan/agents/internal/peers"
@@ -37,6 +36,7 @@ const (
 func (k *Keeper) failsafe() func(context.Context) error {
 	said := ""
 	var able writers
+	var last yield
 	return func(ctx context.Context) error {
 		v, now := k.view(), boottime.Now()
 		r, may := pleads(v, k.look().recalled, now)
@@ -62,8 +62,11 @@ func (k *Keeper) failsafe() func(context.Context) error {
 			k.log.Warn("the store cannot be written", "goes_on", good, "reason", why, "error", v.Trouble)
 		}
 		able = able.add(boottime.Now(), answers)
-		if ids := able.since(boottime.Now(), ableFor); good && v.Confirmed() && len(ids) > 0 {
-			k.giveWay(ctx, v, ids)
+		if ids := able.since(boottime.Now(), ableFor); good && v.Confirmed() && len(ids) > 0 && last.over(v.Record.Epoch, boottime.Now()) {
+			last = yield{epoch: v.Record.Epoch, since: boottime.Now(), to: ids}
+			asked := last
+			k.change(func(n *known) { n.yield = &asked })
+			k.handWake.up() // what comes before takes longer than a round of this
 		}
 		return nil
 	}
@@ -114,32 +117,6 @@ func (w writers) since(now boottime.Instant, d time.Duration) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// giveWay hands over to a member that can reach the store, because this leader alone cannot: it is healthy, and clients are led away from it, since
-// its node reaches Kubernetes no more than it does (SAFETY D30).
-func (k *Keeper) giveWay(ctx context.Context, v lease.View, able []string) {
-	n := k.look()
-	if n.handover != nil || n.state == nil || n.state.Server != grant.Writable || judge.PauseLeft(v.Record, v.Unchanged(boottime.Now()), n.lifted) > 0 {
-		return
-	}
-	answers := k.peers.Ask(ctx, v.Record.Members, k.me().Member, askLimit)
-	for id := range answers {
-		if !slices.Contains(able, id) {
-			delete(answers, id)
-		}
-	}
-	heir, pod := heirOf(answers)
-	if heir == "" {
-		return
-	}
-	reason := fmt.Sprintf("%s can write to the Kubernetes API and this leader cannot: handing over", pod)
-	k.log.Warn("giving way", "heir", pod, "reason", reason)
-	k.change(func(n *known) {
-		now := boottime.Now()
-		n.handsOver(judge.Handover{Heir: heir, Reason: reason}, v.Record.Epoch, handoverLimit, now, now)
-	})
-	k.judgeWake.up()
 }
 
 // withdraw tells everybody who may have promised to hold still that there is nothing to hold still for. Whoever does not hear it waits until

@@ -51,6 +51,8 @@ func (k *Keeper) handing() func(context.Context) error {
 			k.change(func(n *known) { n.handover, n.attempt.calledOff = nil, why })
 			k.judgeWake.up()
 			return nil
+		case n.yields(v, boottime.Now()):
+			return k.giveWay(ctx, o)
 		case n.handover == nil && (n.state == nil || !n.state.Ending):
 			return k.intend(ctx, o)
 		case n.handover != nil || !leads || n.state.Server != grant.Writable || !n.state.Ending:

@@ -202,17 +202,11 @@ func successorsOf(r record.Record, me string, answers map[string]peers.Answer, s
 // switchOver prepares a hand-over so that the shutdown is short, and begins it if the heir is still fit then.
 func (k *Keeper) switchOver(ctx context.Context, o *pg.Observer, i record.Intent, to judge.Answer) error {
 	began := boottime.Now()
-	limited, cancel := context.WithTimeout(ctx, checkpointLimit)
-	err := o.Checkpoint(limited)
-	cancel()
-	if err != nil {
+	if err := k.prepare(ctx, o, to.Heir); err != nil {
 		return fmt.Errorf("prepare the %s to %s: %w", i.Kind, to.Pod, err) // tried again until its time is over
 	}
-	if err := k.endStragglers(ctx, o, to.Heir); err != nil {
-		return fmt.Errorf("prepare the %s to %s: %w", i.Kind, to.Pod, err)
-	}
 	v := k.view()
-	limited, cancel = context.WithTimeout(ctx, 2*askLimit)
+	limited, cancel := context.WithTimeout(ctx, 2*askLimit)
 	chosen := i
 	chosen.Target = to.Pod // of two that are equally good the other one may have less to receive by now
 	again := judge.Intent(k.asked(v, chosen, k.successors(limited, o, v.Record)))
@@ -229,6 +223,16 @@ func (k *Keeper) switchOver(ctx context.Context, o *pg.Observer, i record.Intent
 	})
 	k.judgeWake.up()
 	return nil
+}
+
+// prepare makes the shutdown of a hand-over short: a checkpoint, and nobody left for whom it would wait.
+func (k *Keeper) prepare(ctx context.Context, o *pg.Observer, heir string) error {
+	limited, cancel := context.WithTimeout(ctx, checkpointLimit)
+	defer cancel()
+	if err := o.Checkpoint(limited); err != nil {
+		return err
+	}
+	return k.endStragglers(ctx, o, heir)
 }
 
 // endStragglers gives all receivers a moment to confirm what the checkpoint wrote and ends the walsenders of those that did not, for whom the

@@ -48,6 +48,7 @@ type known struct {
 	voters   map[string]boottime.Instant // when each other member's position was last heard in an election; never changed in place
 	heard    []judge.Standing            // what the others answered, while the record is free
 
+	yield            *yield          // this member leads and is to give the right away
 	handover         *judge.Handover // this member leads and gives the right away
 	handoverSince    boottime.Instant
 	handoverEpoch    epoch.Epoch
