@@ -131,7 +131,7 @@ func New(o Options) (*Keeper, error) {
 				k.log.Warn("what an earlier process knew of the record is not readable", "error", err)
 			}
 			if m := k.known.recalled; m != nil {
-				k.known.memo = *m
+				k.known.memo, k.known.covered = *m, m.Covered
 			}
 		}
 		k.log.Info("grant of an earlier process adopted", "seq", p.Seq, "role", p.Role, "epoch", p.Epoch.String())

@@ -9,14 +9,17 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/record"
 )
 
-// memo is what a leader's keeper leaves for its next process, should that one start while the store is away: whom to ask to hold still. It is
-// never written to the store.
+// memo is what a leader's keeper leaves for its next process: whom to ask to hold still, should that one start while the store is away. It is never
+// written to the store.
 type memo struct {
 	Format int `json:"format"`
 	// Record is the last one whose write was confirmed.
 	Record record.Record `json:"record"`
 	// Lists are the lists of members that may have been written since then. Each is noted before it can be.
 	Lists [][]record.Member `json:"lists,omitempty"`
+	// Covered is the server whose beginning cannot be lost any more, in synchronous mode: the next process need not take the Service for writing off
+	// it until it has found that out anew.
+	Covered life `json:"covered,omitzero"`
 }
 
 const memoFormat = 1
@@ -45,6 +48,7 @@ func (k *Keeper) remember(confirmed *record.Record) bool {
 		k.known.memo, k.known.recalled = memo{Format: memoFormat, Record: confirmed.Clone()}, nil
 	}
 	m := k.known.memo
+	m.Covered = k.known.covered
 	m.Lists = unconfirmed(k.known, m.Record)
 	k.mu.Unlock()
 	if m.Format == 0 { // nothing was confirmed yet, nor recalled: nobody can rest on it

@@ -221,3 +221,26 @@ func TestNewsAreToldInTheirOrder(t *testing.T) {
 		t.Errorf("the record would list %v", r.Members)
 	}
 }
+
+// A keeper that starts again beside a leader in synchronous mode must not take the Service for writing off it.
+func TestNextProcessKnowsWhichServerWasCovered(t *testing.T) {
+	k := leaving(t)
+	server := grant.State{Server: grant.Writable, LastPID: 40, Began: start}
+	r := record.Record{Reign: "r", Sync: &record.Sync{K: 1, Members: []string{"pvc-b"}}}
+	k.known.covered = lifeOf(server, r)
+	k.remember(nil)
+	m, err := recall(k.o.Control, granted())
+	if err != nil || m == nil {
+		t.Fatalf("got %v, %v", m, err)
+	}
+	next := &Keeper{}
+	n := known{state: &server, covered: m.Covered}
+	if !next.covered(n, lease.View{Record: r}) {
+		t.Errorf("it does not know %+v", m.Covered)
+	}
+	again := server
+	again.Began = start.Add(time.Second)
+	if n.state = &again; next.covered(n, lease.View{Record: r}) {
+		t.Error("a server that was started since counts")
+	}
+}

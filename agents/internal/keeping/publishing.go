@@ -35,6 +35,9 @@ func (k *Keeper) publisher() func(context.Context) error {
 		var problems []error
 		switch v := k.view(); {
 		case !v.InForce(boottime.Now()):
+		case !k.covered(n, v) && (!v.Confirmed() || n.handover != nil):
+			// A process that has adopted the right does not know what the one before found out; and a leader that gives it away leaves the one change a
+			// second that kube-proxy takes up to the next.
 		case !k.covered(n, v) && k.systemID(n) != "":
 			problems = append(problems, k.lead(ctx, p, n, true))
 		case s.Role() == observed.Primary && k.covered(n, v):
@@ -43,7 +46,10 @@ func (k *Keeper) publisher() func(context.Context) error {
 			problems = append(problems, k.strip(ctx, n.pods))
 			if v.Record.Sync == nil && n.state != nil { // nothing of what it has written so far was promised to be anywhere else
 				life := lifeOf(*n.state, v.Record)
-				k.change(func(n *known) { n.covered = life })
+				if n.covered != life {
+					k.change(func(n *known) { n.covered = life })
+					k.remember(nil)
+				}
 			}
 		case n.opens(v):
 			problems = append(problems, k.lead(ctx, p, n, false))

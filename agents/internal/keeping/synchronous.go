@@ -91,13 +91,17 @@ func (k *Keeper) synchronous() func(context.Context) error {
 		facts.Members = withoutSilent(facts.Members, n.hearings(now, v.Record, v.Record.Members), facts.Number)
 		facts.Pending = n.news.syncPending(v.Record)
 		step := quorum.Next(facts)
+		found := false
 		k.change(func(n *known) {
 			n.sync = &observed.Sync{Mode: string(facts.Mode), K: facts.Ordered.K, Size: len(facts.Ordered.Members), Met: facts.Ordered.Met(), InForce: facts.InForce, Recorded: facts.Record != nil && facts.Record.Equal(facts.Ordered), Reason: step.Reason}
 			if p.covered && n.covered != p.server {
-				n.covered = p.server
+				n.covered, found = p.server, true
 				k.publishWake.up()
 			}
 		})
+		if found {
+			k.remember(nil)
+		}
 		if step.Reason != said {
 			said = step.Reason
 			k.log.Info("synchronous set", "reason", step.Reason, "waits", facts.Ordered.String(), "record_changes", step.Write, "server_changes", step.Order != nil)
@@ -155,9 +159,9 @@ func syncPause(s *observed.Sync, on, covered, changing bool) time.Duration {
 
 // life is one life of the server in one reign. The process id alone does not tell two of them apart.
 type life struct {
-	pid   int
-	began boottime.Instant
-	reign string
+	PID   int              `json:"pid"`
+	Began boottime.Instant `json:"began"`
+	Reign string           `json:"reign"`
 }
 
 // lifeOf is the life that a state tells of.

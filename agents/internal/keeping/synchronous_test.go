@@ -70,18 +70,18 @@ func TestWhatASynchronousStepRestsOn(t *testing.T) {
 		return pg.Acks{Names: grantOf(ordered).Names(), Flushed: end, Idle: true, Standbys: standbys}
 	}
 	var p syncing
-	f := p.facts(start, life{pid: 7}, r, ordered, mode, acks(0x100, streams("b", 0x80)), nil)
+	f := p.facts(start, life{PID: 7}, r, ordered, mode, acks(0x100, streams("b", 0x80)), nil)
 	if f.Mode != quorum.Any || f.Leader != "a" || !f.Record.Equal(ordered) || len(f.Members) != 2 || f.InForce || p.covered {
 		t.Errorf("first: got %+v, covered %v", f, p.covered)
 	}
 	if b, c := f.Members["b"], f.Members["c"]; !b.Streams || b.CaughtUp || c.Streams || c.Away != 0 {
 		t.Errorf("first: got %+v %+v", b, c)
 	}
-	f = p.facts(start.Add(settle), life{pid: 7}, r, ordered, mode, acks(0x200, streams("b", 0x100)), nil)
+	f = p.facts(start.Add(settle), life{PID: 7}, r, ordered, mode, acks(0x200, streams("b", 0x100)), nil)
 	if b, c := f.Members["b"], f.Members["c"]; !f.InForce || b.CaughtUp || c.Away != settle || !p.covered {
 		t.Errorf("in force: got %+v %+v %+v, covered %v; what the server began with is on one member, what it has written since is not", f, b, c, p.covered)
 	}
-	f = p.facts(start.Add(2*settle), life{pid: 7}, r, ordered, mode, acks(0x300, streams("b", 0x200)), nil)
+	f = p.facts(start.Add(2*settle), life{PID: 7}, r, ordered, mode, acks(0x300, streams("b", 0x200)), nil)
 	if !f.Members["b"].CaughtUp {
 		t.Errorf("caught up: got %+v", f.Members["b"])
 	}
@@ -91,26 +91,26 @@ func TestWhatASynchronousStepRestsOn(t *testing.T) {
 		"has_not_caught_up_at_all": {func() pg.Standby { s := streams("b", 0x900); s.Streams = false; return s }()},
 	} {
 		q := syncing{}
-		if f := q.facts(start, life{pid: 7}, r, ordered, mode, acks(0x100, standbys...), nil); f.Members["b"].Streams || q.covered {
+		if f := q.facts(start, life{PID: 7}, r, ordered, mode, acks(0x100, standbys...), nil); f.Members["b"].Streams || q.covered {
 			t.Errorf("%s: counts: %+v", name, f.Members["b"])
 		}
 	}
-	f = p.facts(start.Add(3*settle), life{pid: 8}, r, ordered, mode, acks(0x400, streams("b", 0x300)), nil)
+	f = p.facts(start.Add(3*settle), life{PID: 8}, r, ordered, mode, acks(0x400, streams("b", 0x300)), nil)
 	if f.InForce || f.Members["b"].CaughtUp || p.covered {
 		t.Errorf("another server: got %+v, covered %v", f, p.covered)
 	}
 	r.Sync = nil
 	q := syncing{}
-	if q.facts(start, life{pid: 7}, r, quorum.Nobody(), mode, acks(0x100), nil).Record != nil || q.covered {
+	if q.facts(start, life{PID: 7}, r, quorum.Nobody(), mode, acks(0x100), nil).Record != nil || q.covered {
 		t.Error("no promise yet: the server counts as covered")
 	}
 	r.Sync = &record.Sync{}
 	q = syncing{}
-	if q.facts(start, life{pid: 7}, r, quorum.Nobody(), mode, acks(0x100), nil); q.covered {
+	if q.facts(start, life{PID: 7}, r, quorum.Nobody(), mode, acks(0x100), nil); q.covered {
 		t.Error("nobody can acknowledge: the server counts as covered")
 	}
 	q = syncing{}
-	if q.facts(start, life{pid: 7}, r, quorum.Set{}, mode, acks(0x100), nil); !q.covered {
+	if q.facts(start, life{PID: 7}, r, quorum.Set{}, mode, acks(0x100), nil); !q.covered {
 		t.Error("the record says that nobody is waited for, and the server is still held back")
 	}
 }
@@ -151,8 +151,8 @@ func TestWhoWasHeardInTheElectionIsAboutToStream(t *testing.T) {
 	n.voters = n.votersWith(start.Add(time.Second), nil)
 	voted := func(began boottime.Instant) quorum.Facts {
 		p := syncing{}
-		p.facts(began, life{pid: 7}, r, quorum.Nobody(), settings.Synchronous{Mode: "any", Number: 1}, pg.Acks{}, n.voters)
-		return p.facts(began.Add(quorum.Patience), life{pid: 7}, r, quorum.Nobody(), settings.Synchronous{Mode: "any", Number: 1}, pg.Acks{}, n.voters)
+		p.facts(began, life{PID: 7}, r, quorum.Nobody(), settings.Synchronous{Mode: "any", Number: 1}, pg.Acks{}, n.voters)
+		return p.facts(began.Add(quorum.Patience), life{PID: 7}, r, quorum.Nobody(), settings.Synchronous{Mode: "any", Number: 1}, pg.Acks{}, n.voters)
 	}
 	if f := voted(start.Add(time.Second)); !f.Members["b"].Voted || f.Members["b"].Away != quorum.Patience || f.Members["c"].Voted {
 		t.Errorf("got %+v, want b to have voted and c, whose position was not known, not", f.Members)
