@@ -192,7 +192,7 @@ func TestStandbyOpenedByHandIsRewound(t *testing.T) {
 	said := p.seed().Stderr()
 	// From 17 on pg_rewind keeps the files of WAL that it has read, and the next vote would say that this member is on the timeline of before.
 	left, err := filepath.Glob(filepath.Join(p.paths().Data(), "pg_wal", "00000002*"))
-	if err != nil || len(left) > 0 || !strings.Contains(said, "WAL of an abandoned timeline removed") {
+	if err != nil || len(left) > 0 || !strings.Contains(said, "WAL of an abandoned timeline set aside") {
 		t.Errorf("left of the timeline that was given up: %v, %v:\n%s", left, err, said)
 	}
 	p.equal(l)
