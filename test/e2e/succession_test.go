@@ -36,7 +36,7 @@ func TestFailover(t *testing.T) {
 	run(t, "guard_frozen_is_killed_by_its_probe", 2*time.Minute, guardFrozen)
 	run(t, "replica_promoted_by_hand_is_stopped_and_brought_back", 2*time.Minute, promotedByHand)
 	run(t, "replica_cut_off_changes_nothing", 2*time.Minute, replicaCut)
-	run(t, "node_of_the_primary_dies", 3*time.Minute, nodeDies)
+	run(t, "node_of_the_primary_dies", 4*time.Minute, nodeDies)
 	run(t, "node_of_the_primary_is_frozen_and_thawed", 3*time.Minute, nodeFrozen)
 	run(t, "node_of_the_primary_is_cut_off", 3*time.Minute, nodeCut)
 }

@@ -22,12 +22,12 @@ func TestDoubleFaults(t *testing.T) {
 		return
 	}
 	run(t, "lagging_replica_does_not_win", 2*time.Minute, laggingReplica)
-	run(t, "old_primary_returns_diverged", 3*time.Minute, returnsDiverged)
+	run(t, "old_primary_returns_diverged", 4*time.Minute, returnsDiverged)
 	run(t, "failover_during_a_switchover", 2*time.Minute, failoverDuringSwitchover)
 	run(t, "password_rotated_while_failing_over", 3*time.Minute, passwordRotated)
 	run(t, "node_drained", 2*time.Minute, nodeDrained)
 	run(t, "second_line_sees_two_writers", 2*time.Minute, twoWriters)
-	run(t, "primary_and_a_replica_die_at_once", 3*time.Minute, twoNodesDie)
+	run(t, "primary_and_a_replica_die_at_once", 4*time.Minute, twoNodesDie)
 }
 
 // forceDelete takes a pod out of the API and kills it at once.
