@@ -30,6 +30,7 @@ func fullVolume(t *testing.T, ctx context.Context) {
 				t.Logf("out of room: %v", err)
 				break
 			}
+			ha.caughtUp(ctx, primary)
 		}
 		// Reads go on, wherever they are answered, and nobody is chosen again and again.
 		failed := 0
@@ -45,6 +46,18 @@ func fullVolume(t *testing.T, ctx context.Context) {
 		heal(t)
 	})
 	ha.whole(t, ctx)
+}
+
+// caughtUp waits a moment until the replicas have what was written just now: asynchronously, the writer's rows behind it could be lost with the server, as
+// they may be.
+func (r *release) caughtUp(ctx context.Context, primary string) {
+	for range 10 {
+		got, err := site.SQL(ctx, r.namespace, primary, "select coalesce(bool_and(flush_lsn >= pg_current_wal_insert_lsn() - 65536), false) from pg_stat_replication")
+		if err != nil || got == "t" {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // reads reports whether a member other than one answers: that one, with its full volume, may be called a replica meanwhile.

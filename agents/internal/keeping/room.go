@@ -32,6 +32,7 @@ func (k *Keeper) watchRoom(ctx context.Context) {
 	for {
 		var st unix.Statfs_t
 		err := unix.Statfs(k.o.Volume, &st)
+		was, is := k.look().crammed, false
 		k.change(func(n *known) {
 			if err != nil {
 				n.free, n.size = nil, nil
@@ -41,7 +42,11 @@ func (k *Keeper) watchRoom(ctx context.Context) {
 			n.free, n.size = &free, &size
 			n.segmentSeen = n.segment()
 			n.crammed = crammed(n.crammed, free, n.segmentSeen)
+			is = n.crammed
 		})
+		if is && !was {
+			k.careWake.up() // its own look ends with this one, and may be past
+		}
 		select {
 		case <-ctx.Done():
 			return
