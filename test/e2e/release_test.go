@@ -56,9 +56,18 @@ func (r *release) options(extra map[string]string) *helm.Options {
 			set[k] = v
 		}
 	}
+	// A commit's short name may consist of digits, or look like 12e34567: Helm would take it for a number.
+	text := map[string]string{}
+	for k, v := range set {
+		if strings.HasSuffix(k, ".tag") {
+			text[k] = v
+			delete(set, k)
+		}
+	}
 	return &helm.Options{
 		KubectlOptions: k8s.NewKubectlOptions(site.Name, site.Kubeconfig, r.namespace),
 		SetValues:      set,
+		SetStrValues:   text,
 		ValuesFiles:    append([]string{"values.yaml"}, r.files...),
 		Logger:         logger.Discard,
 	}

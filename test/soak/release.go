@@ -58,7 +58,7 @@ func (s *soak) helm(ctx context.Context) error {
 		"-f", filepath.Join(s.o.root, "test", "e2e", "values.yaml"), "--set-string", "synchronous.mode=" + mode, "--set", "synchronous.number=1,replicas=2,probe.every=2s",
 		"--set-string", fmt.Sprintf("postgresql.parameters.work_mem=%dMB", s.workMem)}
 	if s.o.tag != "" {
-		args = append(args, "--set", "agents.image.tag="+s.o.tag+",database.image.tag=17-"+s.o.tag)
+		args = append(args, "--set-string", "agents.image.tag="+s.o.tag+",database.image.tag=17-"+s.o.tag)
 	}
 	if out, err := exec.CommandContext(ctx, "helm", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("helm upgrade: %w: %s", err, strings.TrimSpace(string(out)))

@@ -38,7 +38,7 @@ func (p *pgspan) helm(ctx context.Context, mode string) error {
 	args := []string{"upgrade", "--install", release, filepath.Join(p.root, "charts", "pgspan"), "--namespace", p.namespace, "--kube-context", p.s.Name,
 		"-f", filepath.Join(p.root, "test", "bench", "failover", "values.yaml"), "--set-string", "synchronous.mode=" + mode}
 	if p.imageTag != "" {
-		args = append(args, "--set", "agents.image.tag="+p.imageTag+",database.image.tag=17-"+p.imageTag)
+		args = append(args, "--set-string", "agents.image.tag="+p.imageTag+",database.image.tag=17-"+p.imageTag)
 	}
 	return p.run(ctx, nil, "helm", args...)
 }
