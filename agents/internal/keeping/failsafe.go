@@ -36,12 +36,12 @@ const (
 func (k *Keeper) failsafe() func(context.Context) error {
 	said := ""
 	var able writers
-	var last yield
 	return func(ctx context.Context) error {
 		v, now := k.view(), boottime.Now()
 		r, may := pleads(v, k.look().recalled, now)
 		if !may {
 			able = nil
+			k.change(func(n *known) { n.able = nil })
 			if said != "" && v.Trouble == "" {
 				k.log.Info("the store is written again")
 			}
@@ -62,11 +62,13 @@ func (k *Keeper) failsafe() func(context.Context) error {
 			k.log.Warn("the store cannot be written", "goes_on", good, "reason", why, "error", v.Trouble)
 		}
 		able = able.add(boottime.Now(), answers)
-		if ids := able.since(boottime.Now(), ableFor); good && v.Confirmed() && len(ids) > 0 && last.over(v.Record.Epoch, boottime.Now()) {
-			last = yield{epoch: v.Record.Epoch, since: boottime.Now(), to: ids}
-			asked := last
-			k.change(func(n *known) { n.yield = &asked })
-			k.handWake.up() // what comes before takes longer than a round of this
+		var to []string
+		if good && v.Confirmed() {
+			to = able.since(boottime.Now(), ableFor)
+		}
+		k.change(func(n *known) { n.able = to })
+		if len(to) > 0 {
+			k.handWake.up() // a hand-over takes longer to prepare than a round of this may
 		}
 		return nil
 	}
@@ -183,11 +185,11 @@ func (k *Keeper) promise(p peers.Plea) peers.Promise {
 		out.Why = "withdrawn"
 		return out
 	}
-	switch {
+	switch why := withoutVolume(n.state, now); {
 	case l == nil:
 		out.Why = "it does not know which member it is"
-	case withoutVolume(n.state, now) != "":
-		out.Why = withoutVolume(n.state, now)
+	case why != "":
+		out.Why = why
 	case n.state.Volume != nil && n.state.Volume.HighestEpoch.Compare(p.Epoch) > 0:
 		out.Why = fmt.Sprintf("its volume has seen epoch %s", n.state.Volume.HighestEpoch)
 	default:

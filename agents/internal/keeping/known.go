@@ -48,7 +48,8 @@ type known struct {
 	voters   map[string]boottime.Instant // when each other member's position was last heard in an election; never changed in place
 	heard    []judge.Standing            // what the others answered, while the record is free
 
-	yield            *yield          // this member leads and is to give the right away
+	able             []string        // who can write to the store while this leader cannot; never changed in place
+	gaveWay          gaveWay         // to one of them, in vain so far
 	handover         *judge.Handover // this member leads and gives the right away
 	handoverSince    boottime.Instant
 	handoverEpoch    epoch.Epoch

@@ -212,7 +212,10 @@ func TestNewsAreToldInTheirOrder(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	both.Go(func() { k.tellRecord(at(3), lists("second")) })
-	time.Sleep(20 * time.Millisecond) // the second one would be past its reading by now
+	time.Sleep(50 * time.Millisecond) // the second one would be past its reading by now
+	if m := k.look().news.members; len(m) != 1 || m[0].ID != "first" {
+		t.Errorf("the second one has news of %v before the first has told its own", m)
+	}
 	k.memoMu.Unlock()
 	both.Wait()
 	r := record.Record{Holder: me, Epoch: at(3), Reign: "r"}

@@ -32,7 +32,7 @@ func (k *Keeper) watchRoom(ctx context.Context) {
 	for {
 		var st unix.Statfs_t
 		err := unix.Statfs(k.o.Volume, &st)
-		was, is := k.look().crammed, false
+		filled := false
 		k.change(func(n *known) {
 			if err != nil {
 				n.free, n.size = nil, nil
@@ -41,10 +41,11 @@ func (k *Keeper) watchRoom(ctx context.Context) {
 			free, size := st.Bavail*uint64(st.Bsize), st.Blocks*uint64(st.Bsize)
 			n.free, n.size = &free, &size
 			n.segmentSeen = n.segment()
-			n.crammed = crammed(n.crammed, free, n.segmentSeen)
-			is = n.crammed
+			was := n.crammed
+			n.crammed = crammed(was, free, n.segmentSeen)
+			filled = n.crammed && !was
 		})
-		if is && !was {
+		if filled {
 			k.careWake.up() // its own look ends with this one, and may be past
 		}
 		select {
