@@ -1,16 +1,18 @@
-// Package kube is the small part of the Kubernetes API that the agents use: client-go's REST client over a transport of our own. Its types
+// Package kube is the small part of the Kubernetes API that the agents use: client-go's authentication over a transport of our own. Its types
 // are plain values, so that nothing else in the agents knows Kubernetes, and answers are decoded into just the fields we look at: the
-// generated types of k8s.io/api cost four megabytes in every pod.
+// generated types of k8s.io/api cost four megabytes in every pod, client-go's REST client, which brings every serializer there is, two.
 //
 // No request is sent twice, every request has a deadline, and every read is a quorum read: no cache, no watch. A failure says nothing about the
 // object unless IsNotFound, IsConflict or IsExists says so.
 package kube
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,12 +21,6 @@ import (
 	"path/filepath"
 	"time"
 
-	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 )
 
@@ -58,7 +54,8 @@ func InCluster(dir, namespace string, timeout time.Duration) (Config, error) {
 type Client struct {
 	namespace string
 	timeout   time.Duration
-	rest      *rest.RESTClient
+	base      *url.URL
+	http      *http.Client
 }
 
 // New makes a client with connections of its own: two clients never wait for each other.
@@ -75,21 +72,9 @@ func New(cfg Config) (*Client, error) {
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 	// A redirect is not followed: the token stays at the API server.
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	// No rate limiter: the loops pace themselves, and a limiter would delay renewals.
-	client, err := rest.NewRESTClient(base, "", rest.ClientContentConfig{
-		ContentType: runtime.ContentTypeJSON, Negotiator: runtime.NewClientNegotiator(statuses(), meta.SchemeGroupVersion),
-	}, nil, &http.Client{Transport: t, CheckRedirect: stay})
-	if err != nil {
-		return nil, fmt.Errorf("make API client: %w", err)
-	}
-	return &Client{namespace: cfg.Namespace, timeout: cfg.Timeout, rest: client}, nil
-}
-
-// statuses is the smallest scheme: the API's refusals. Everything else is decoded by ourselves.
-func statuses() runtime.NegotiatedSerializer {
-	s := runtime.NewScheme()
-	s.AddUnversionedTypes(schema.GroupVersion{Version: "v1"}, &meta.Status{})
-	return serializer.NewCodecFactory(s).WithoutConversion()
+	return &Client{
+		namespace: cfg.Namespace, timeout: cfg.Timeout, base: base, http: &http.Client{Transport: t, CheckRedirect: stay},
+	}, nil
 }
 
 // The groups used here.
@@ -110,35 +95,31 @@ type request struct {
 	dry                     bool // asks whether it could be done, and changes nothing
 }
 
+// Media types: of what is sent and asked for, and of a patch (RFC 7386).
+const (
+	typeJSON  = "application/json"
+	typePatch = "application/merge-patch+json"
+)
+
 // do sends one request, once, and decodes the answer into out, which may be nil.
 func (c *Client) do(ctx context.Context, r request, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req := c.rest.Verb(r.method).AbsPath(r.group, "namespaces", c.namespace, r.resource, r.name).MaxRetries(0).
-		SetHeader("Accept", runtime.ContentTypeJSON).SetHeader("User-Agent", "pgspan-keeper").WarningHandler(rest.NoWarnings{})
-	if r.dry {
-		req.Param("dryRun", "All")
-	}
-	if r.selector != "" {
-		req.Param("labelSelector", r.selector)
-	}
-	if r.body != nil {
-		b, err := json.Marshal(r.body)
-		if err != nil {
-			return err
-		}
-		req.Body(b).SetHeader("Content-Type", runtime.ContentTypeJSON)
-	}
-	if r.patch {
-		req.SetHeader("Content-Type", string(types.MergePatchType))
-	}
-	res, code := req.Do(ctx), 0
-	b, err := res.StatusCode(&code).Raw()
-	switch {
-	case code != 0 && (code < 200 || code > 299):
-		return refusal(code, b)
-	case err != nil:
+	req, err := c.request(ctx, r)
+	if err != nil {
 		return err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the answer: %w", err)
+	case res.StatusCode < 200 || res.StatusCode > 299:
+		return refusal(res.StatusCode, b)
 	case out == nil:
 		return nil
 	}
@@ -146,6 +127,39 @@ func (c *Client) do(ctx context.Context, r request, out any) error {
 		return fmt.Errorf("decode the answer: %w", err)
 	}
 	return nil
+}
+
+func (c *Client) request(ctx context.Context, r request) (*http.Request, error) {
+	body := []byte(nil)
+	if r.body != nil {
+		b, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, err
+		}
+		body = b
+	}
+	query := url.Values{}
+	if r.dry {
+		query.Set("dryRun", "All")
+	}
+	if r.selector != "" {
+		query.Set("labelSelector", r.selector)
+	}
+	u := c.base.JoinPath(r.group, "namespaces", c.namespace, r.resource, r.name)
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", typeJSON)
+	req.Header.Set("User-Agent", "pgspan-keeper")
+	switch {
+	case r.patch:
+		req.Header.Set("Content-Type", typePatch)
+	case body != nil:
+		req.Header.Set("Content-Type", typeJSON)
+	}
+	return req, nil
 }
 
 // Refusal is an answer of the API server, or of something before it, that is not a success.

@@ -7,38 +7,31 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/client-go/transport"
 )
 
 const (
 	// dialTimeout and handshakeTimeout bound what a silently dead API server can cost before the next address is tried.
 	dialTimeout      = time.Second
 	handshakeTimeout = time.Second
-	// tokenAge is how old a token read from the file may be. kubelet replaces projected tokens long before they end.
-	tokenAge = time.Minute
 )
 
-// transport talks HTTP/1.1 only: an HTTP/2 connection to a server that lost its power is used for up to 45 s by default, longer
+// impatient talks HTTP/1.1 only: an HTTP/2 connection to a server that lost its power is used for up to 45 s by default, longer
 // than a lease (SAFETY D32). After any failure the connections are closed, so that the next request dials anew and may reach
 // another API server behind the same address.
-type transport struct {
+type impatient struct {
 	base  *http.Transport
+	with  http.RoundTripper // base, with the pod's token on each request
 	stale atomic.Bool
-
-	tokenFile string
-	mu        sync.Mutex
-	token     string
-	readAt    time.Time
 }
 
 // newTransport makes a transport of its own. userTimeout closes connections on which sent bytes stay unacknowledged for that long.
-func newTransport(caFile, tokenFile string, userTimeout time.Duration) (*transport, error) {
+func newTransport(caFile, tokenFile string, userTimeout time.Duration) (*impatient, error) {
 	pem, err := os.ReadFile(caFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster's CA: %w", err)
@@ -61,67 +54,33 @@ func newTransport(caFile, tokenFile string, userTimeout time.Duration) (*transpo
 			return set
 		},
 	}
-	return &transport{
-		tokenFile: tokenFile,
-		base: &http.Transport{
-			DialContext:         dialer.DialContext,
-			TLSHandshakeTimeout: handshakeTimeout,
-			TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
-			// A non-nil empty map is how net/http is told never to speak HTTP/2.
-			TLSNextProto:       map[string]func(string, *tls.Conn) http.RoundTripper{},
-			MaxIdleConns:       2,
-			IdleConnTimeout:    30 * time.Second,
-			DisableCompression: true,
-		},
-	}, nil
+	base := &http.Transport{
+		DialContext:         dialer.DialContext,
+		TLSHandshakeTimeout: handshakeTimeout,
+		TLSClientConfig:     &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
+		// A non-nil empty map is how net/http is told never to speak HTTP/2.
+		TLSNextProto:       map[string]func(string, *tls.Conn) http.RoundTripper{},
+		MaxIdleConns:       2,
+		IdleConnTimeout:    30 * time.Second,
+		DisableCompression: true,
+	}
+	// Read again each minute, after an answer that the token is not known, and kept while the file cannot be read.
+	token := transport.NewCachedFileTokenSource(tokenFile)
+	return &impatient{base: base, with: transport.ResettableTokenSourceWrapTransport(token)(base)}, nil
 }
 
 // RoundTrip implements http.RoundTripper.
-func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *impatient) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.stale.Swap(false) {
 		t.base.CloseIdleConnections()
 	}
-	token, err := t.bearer()
-	if err != nil {
-		return nil, err
-	}
-	req = req.Clone(req.Context())
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := t.base.RoundTrip(req)
+	resp, err := t.with.RoundTrip(req)
 	switch {
 	case err != nil:
 		t.stale.Store(true)
 		return nil, err
-	case resp.StatusCode == http.StatusUnauthorized:
-		t.forget()
-		t.stale.Store(true)
-	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
+	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
 		t.stale.Store(true)
 	}
 	return resp, nil
-}
-
-// bearer returns the token, read again when it is old: the file is replaced while we run.
-func (t *transport) bearer() (string, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.token != "" && time.Since(t.readAt) < tokenAge {
-		return t.token, nil
-	}
-	b, err := os.ReadFile(t.tokenFile)
-	if err != nil {
-		if t.token != "" { // the old one is worth a try
-			return t.token, nil
-		}
-		return "", fmt.Errorf("read the API token: %w", err)
-	}
-	t.token, t.readAt = strings.TrimSpace(string(b)), time.Now()
-	return t.token, nil
-}
-
-// forget makes the next request read the token again.
-func (t *transport) forget() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.readAt = time.Time{}
 }
