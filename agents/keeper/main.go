@@ -67,7 +67,7 @@ func main() {
 }
 
 func run() error {
-	runtime.GOMAXPROCS(2)  // loops that wait need no more, and a thread per core of a large node costs memory
+	runtime.GOMAXPROCS(1)  // loops that wait need no more, and what they say to each other wakes no second thread
 	debug.SetGCPercent(50) // the heap is about two megabytes: collecting it earlier saves as much again and takes no time that shows
 	cfg, err := load()
 	if err != nil {
