@@ -37,6 +37,8 @@ type site struct {
 	// more is added to the settings of pods that are made from then on, parameters are those of the server.
 	more       string
 	parameters string
+	// users are those beside app that the settings have.
+	users []string
 	// revision is the sets' newest.
 	revision string
 	// failover is what their settings say of it; empty: nothing.
@@ -55,6 +57,7 @@ func newSite(t testing.TB, major int) *site {
 		t.Fatal(err)
 	}
 	s.permit()
+	s.secret("app", "secret-of-app")
 	s.Do(t, "POST", s.path("services"), object{"metadata": object{"name": release + "-rw"}, "spec": object{"ports": []object{{"name": "postgresql", "port": 5432, "targetPort": "postgresql"}}}})
 	return s
 }
@@ -63,6 +66,11 @@ type object = map[string]any
 
 func (s *site) path(parts ...string) string {
 	return "/api/v1/namespaces/" + s.ns + "/" + strings.Join(parts, "/")
+}
+
+// secret makes a user's Secret.
+func (s *site) secret(user, password string) {
+	s.Do(s.t, "POST", s.path("secrets"), object{"metadata": object{"name": release + "-user-" + user}, "stringData": object{"password": password}})
 }
 
 // permit gives keeper the rights that the chart gives, and no more.
@@ -85,6 +93,7 @@ func (s *site) permit() {
 		rule("discovery.k8s.io", "endpointslices", nil, "create"),
 		rule("discovery.k8s.io", "endpointslices", []string{release + "-rw-ipv4", release + "-rw-ipv6"}, "get", "update"),
 		rule("", "events", nil, "create"),
+		rule("", "secrets", []string{release + "-user-app", release + "-user-shop"}, "get"),
 	}})
 	s.Do(s.t, "POST", rbac+"/rolebindings", object{"metadata": object{"name": release},
 		"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": release},
@@ -158,14 +167,13 @@ func (m *member) create() {
 	m.t.Helper()
 	m.object()
 	m.dir = m.root.TempDir(m.t)
-	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls", "users", "token", "bin"} {
+	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls", "token", "bin"} {
 		m.root.WriteFile(m.t, m.at(dir)+"/.keep", nil, 0o600)
 	}
 	m.configure()
 	for name, content := range m.tls.Shared() {
 		m.root.WriteFile(m.t, m.at("tls/"+name), content, 0o600)
 	}
-	m.root.WriteFile(m.t, m.at("users/app/password"), []byte("secret-of-app"), 0o600)
 	ca, err := os.ReadFile(m.CAFile)
 	if err != nil {
 		m.t.Fatal(err)
@@ -184,8 +192,12 @@ func (m *member) configure() {
 	if m.ip != m.site.ip {
 		failover = "{" + m.failover + "}"
 	}
+	users, passwords := []string{}, []string{}
+	for _, user := range append([]string{"app"}, m.users...) {
+		users, passwords = append(users, user+": {}"), append(passwords, user+": {name: "+release+"-user-"+user+", key: password}")
+	}
 	// The chart gives all members one name for their settings; here the port alone differs.
-	name := sha256.Sum256([]byte(m.parameters + m.more + m.failover))
+	name := sha256.Sum256([]byte(m.parameters + m.more + m.failover + strings.Join(users, " ")))
 	m.root.WriteFile(m.t, m.at("settings/settings.yaml"), fmt.Appendf(nil, `# name: %x
 release: %s
 failover: %s
@@ -193,13 +205,14 @@ clusterDomain: cluster.local
 major: %d
 port: %d
 members: {primary: 1, replicas: 1}
-users: {app: {}}
+users: {%s}
+passwords: {%s}
 databases: {app: {owner: app}}
 postgresql:
   parameters: {shared_buffers: 16MB, %s}
   initSQL: ["CREATE TABLE once (at timestamptz DEFAULT now())", "INSERT INTO once DEFAULT VALUES"]
 %s
-`, name[:8], release, failover, m.root.Major, m.port, m.parameters, m.more), 0o600)
+`, name[:8], release, failover, m.root.Major, m.port, strings.Join(users, ", "), strings.Join(passwords, ", "), m.parameters, m.more), 0o600)
 }
 
 // object makes the pod's object, as the StatefulSet's controller and the node would.
@@ -217,7 +230,7 @@ func (m *member) object() {
 func (m *member) env() []string {
 	env := []string{"PGSPAN_POD_NAME=" + m.pod, "PGSPAN_POD_UID=" + m.uid, "PGSPAN_POD_IP=" + m.ip, "PGSPAN_NAMESPACE=" + m.ns, "PGSPAN_NODE=here",
 		"PGSPAN_BORN_AS=" + m.born, "PGSPAN_VOLUME=" + m.volume, "PGSPAN_FENCE_AFTER=6s"}
-	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls", "users"} {
+	for _, dir := range []string{"control", "conf", "keys", "socket", "settings", "tls"} {
 		env = append(env, "PGSPAN_"+strings.ToUpper(dir)+"="+m.at(dir))
 	}
 	return env

@@ -67,6 +67,25 @@ func TestSite(t *testing.T) {
 			t.Errorf("the server was restarted: %s, before %s", after, before)
 		}
 	})
+	step("user_added_and_password_rotated_without_a_restart", func(t *testing.T) {
+		before := started()
+		verifier := func(user string) string {
+			out, _ := primary.sql("SELECT rolpassword FROM pg_authid WHERE rolname = '" + user + "'")
+			return out
+		}
+		old := verifier("app")
+		s.users = []string{"shop"}
+		primary.configure()
+		primary.waitFor("a person is told that the new user has no Secret", func() bool { return s.told("AccountsIncomplete") })
+		s.secret("shop", "secret-of-shop")
+		s.Do(t, "PATCH", s.path("secrets", release+"-user-app"), object{"stringData": object{"password": "another"}})
+		primary.waitFor("both have their passwords", func() bool {
+			return strings.HasPrefix(verifier("shop"), "SCRAM-SHA-256$") && verifier("app") != old
+		})
+		if after := started(); after != before {
+			t.Errorf("the server was restarted: %s, before %s", after, before)
+		}
+	})
 	step("lease_deleted_is_written_again", func(t *testing.T) {
 		before := started()
 		s.Do(t, "DELETE", "/apis/coordination.k8s.io/v1/namespaces/"+s.ns+"/leases/"+release, nil)

@@ -89,8 +89,10 @@ func (r *release) rollsUnder(t *testing.T, ctx context.Context, limit time.Durat
 
 func raisedSetting(t *testing.T, ctx context.Context) {
 	before, leader := ha.members(t, ctx), ha.primary(t, ctx)
-	ha.rollsUnder(t, ctx, 4*time.Second, rolls(map[string]string{"postgresql.parameters.max_connections": "220"})) // the chart's is 200
+	ha.rollsUnder(t, ctx, 4*time.Second, rolls(map[string]string{"postgresql.parameters.max_connections": "220", "users.late.connectionLimit": "3"})) // the chart's is 200
 	ha.all(t, ctx, "show max_connections", "220")
+	// The user who was added needs no new pod either.
+	ha.eventually(t, ctx, ha.primary(t, ctx), "select rolconnlimit from pg_authid where rolname = 'late' and rolpassword like 'SCRAM-SHA-256%'", "3")
 	ha.samePods(t, ctx, before)
 	if now := ha.primary(t, ctx); now == leader {
 		t.Errorf("%s still leads: it was not switched over", now)

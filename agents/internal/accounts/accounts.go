@@ -7,10 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -68,15 +65,18 @@ func reserved(name string) bool {
 	return name == superuser || strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "pgspan_")
 }
 
-// Keep makes accounts and databases as the settings say, on the server at w, with the passwords found under users. It does all it
-// can and returns what it could not; changed lists what it did.
-func Keep(ctx context.Context, w pg.Where, s settings.Settings, users string) (changed []string, err error) {
+// Passwords returns a user's password, or what is wrong with it in the operator's words.
+type Passwords func(user string) (string, error)
+
+// Keep makes accounts and databases as the settings say, on the server at w, with these passwords. It does all it can and returns what
+// it could not; changed lists what it did.
+func Keep(ctx context.Context, w pg.Where, s settings.Settings, passwords Passwords) (changed []string, err error) {
 	a, err := pg.OpenAdmin(ctx, w, "postgres")
 	if err != nil {
 		return nil, err
 	}
 	defer a.Close()
-	k := &keeper{admin: a, where: w, settings: s, users: users}
+	k := &keeper{admin: a, where: w, settings: s, passwords: passwords}
 	if k.roles, err = a.Roles(ctx); err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ type keeper struct {
 	admin       *pg.Admin
 	where       pg.Where
 	settings    settings.Settings
-	users       string
+	passwords   Passwords
 	roles       map[string]pg.Role
 	memberships map[string]map[string]bool
 	changed     []string
@@ -172,7 +172,7 @@ func (k *keeper) role(ctx context.Context, name string, want pg.Attributes) bool
 	return true
 }
 
-// password brings the stored verifier in step with the file. A password that cannot be read is told and nothing is changed: an old
+// password brings the stored verifier in step with the Secret. A password that cannot be read is told and nothing is changed: an old
 // one that works is better than none.
 func (k *keeper) password(ctx context.Context, name string) {
 	p, err := k.read(name)
@@ -196,16 +196,13 @@ func (k *keeper) password(ctx context.Context, name string) {
 }
 
 func (k *keeper) read(name string) (password, error) {
-	b, err := os.ReadFile(filepath.Join(k.users, name, "password"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("password of user %s: its Secret has no key password", name)
-	}
+	text, err := k.passwords(name)
 	if err != nil {
 		return "", fmt.Errorf("password of user %s: %w", name, err)
 	}
-	p := strings.TrimRight(string(b), "\r\n")
+	p := strings.TrimRight(text, "\r\n")
 	if p == "" {
-		return "", fmt.Errorf("password of user %s: the file is empty", name)
+		return "", fmt.Errorf("password of user %s: it is empty", name)
 	}
 	return password(p), nil
 }

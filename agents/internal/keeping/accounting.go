@@ -2,9 +2,8 @@ package keeping
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/accounts"
@@ -26,24 +25,31 @@ const (
 func (k *Keeper) accounts() func(context.Context) error {
 	var done string // what the last complete run was made for
 	var next boottime.Instant
+	given := passwords{get: k.o.API.Secret}
 	return func(ctx context.Context) error {
 		s := k.Snapshot()
 		if s.Role() != observed.Primary {
 			done = ""
+			given.forget()
 			return nil
 		}
 		want, err := k.settingsFile.Read()
 		if err != nil {
 			return err
 		}
-		key := fmt.Sprint(s.Epoch, changedAt(k.o.Users), changedAt(k.o.Settings))
+		secrets := given.look(ctx, boottime.Now(), want.Passwords)
+		text, err := json.Marshal([]any{want.Users, want.Databases, want.SuperuserTCP})
+		if err != nil {
+			return err
+		}
+		key := fmt.Sprint(s.Epoch, string(text), secrets)
 		if key == done && boottime.Now().Before(next) {
 			return nil
 		}
 		done, next = key, boottime.Now().Add(accountsRetry)
 		ctx, cancel := context.WithTimeout(ctx, accountsTime)
 		defer cancel()
-		changed, err := accounts.Keep(ctx, k.where, want, k.o.Users)
+		changed, err := accounts.Keep(ctx, k.where, want, given.of)
 		for _, c := range changed {
 			k.log.Info("accounts changed", "change", c)
 		}
@@ -57,20 +63,6 @@ func (k *Keeper) accounts() func(context.Context) error {
 		}
 		return err
 	}
-}
-
-// changedAt tells whether files below a directory were replaced. The kubelet swaps a symbolic link, so the targets' times are looked at.
-func changedAt(dir string) (latest int64) {
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // what is not there has not changed
-		}
-		if info, err := e.Info(); err == nil {
-			latest = max(latest, info.ModTime().UnixNano())
-		}
-		return nil
-	})
-	return latest
 }
 
 // finishBootstrap runs the statements that a new database begins with, each once, and then gives up the claim. How many were run is in the

@@ -89,7 +89,7 @@ type known struct {
 
 	adopt   string               // a person's word, as the settings say now
 	mode    settings.Synchronous // as the settings say now
-	modeAt  int64
+	modeAt  time.Time
 	modeNew boottime.Instant // when the settings were last seen to change; 0: not by this process
 	waiting waiting
 	sync    *observed.Sync // what the leader knows of its synchronous set; nil: nothing is kept

@@ -1,6 +1,8 @@
 package keeping
 
 import (
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/pgspan/pgspan/agents/internal/boottime"
@@ -22,8 +24,8 @@ func modeOf(own settings.Synchronous, changed boottime.Instant, r record.Record,
 
 // readMode takes what is live from the settings as they are now: the mode, and a person's word about lost records. Settings that cannot be read change nothing.
 func (k *Keeper) readMode() {
-	at := changedAt(k.o.Settings)
-	if k.look().modeAt == at {
+	info, err := os.Stat(filepath.Join(k.o.Settings, settings.File)) // through the link that kubelet swaps
+	if err != nil || info.ModTime().Equal(k.look().modeAt) {
 		return
 	}
 	s, err := k.settingsFile.Read()
@@ -35,10 +37,10 @@ func (k *Keeper) readMode() {
 		k.log.Warn("settings are newer than this agent, which goes by those that it knows", "ignored", s.Ignored)
 	}
 	k.change(func(n *known) {
-		if n.modeAt != 0 {
+		if !n.modeAt.IsZero() {
 			n.modeNew = boottime.Now()
 		}
-		n.mode, n.adopt, n.modeAt = s.Synchronous, s.Bootstrap.Adopt, at
+		n.mode, n.adopt, n.modeAt = s.Synchronous, s.Bootstrap.Adopt, info.ModTime()
 	})
 	k.judgeWake.up()
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/pgspan/pgspan/agents/internal/grant"
 )
 
-// Interval is how often the file is rewritten when nothing changes.
-const Interval = 500 * time.Millisecond
+// Interval is how often the file is rewritten when nothing changes. Each time wakes keeper.
+const Interval = time.Second
 
 // Reporter owns the state file. Its methods may be called from any goroutine.
 type Reporter struct {

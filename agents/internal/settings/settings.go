@@ -33,6 +33,8 @@ type Settings struct {
 	// Databases and Users are made by the leader when they are missing and kept in step.
 	Databases map[string]Database `json:"databases,omitempty"`
 	Users     map[string]User     `json:"users,omitempty"`
+	// Passwords are where they lie: user → Secret. postgres is one of them with SuperuserTCP.
+	Passwords map[string]Secret `json:"passwords,omitempty"`
 	// SuperuserTCP says that the role postgres may log in over TCP (TLS and password); off by default.
 	SuperuserTCP bool `json:"superuserTCP,omitempty"`
 	// Members is what the chart expects: how many pods of either set.
@@ -98,6 +100,12 @@ type User struct {
 	MemberOf []string `json:"memberOf,omitempty"`
 	// ConnectionLimit is -1 for none.
 	ConnectionLimit *int `json:"connectionLimit,omitempty"`
+}
+
+// Secret is a key of a Secret in the release's namespace.
+type Secret struct {
+	Name string `json:"name"`
+	Key  string `json:"key"`
 }
 
 // Members counts the pods of the two sets.

@@ -57,7 +57,6 @@
     - {name: socket, mountPath: /pgspan/socket}
     - {name: settings, mountPath: /pgspan/settings, readOnly: true}
     - {name: tls, mountPath: /pgspan/tls, readOnly: true}
-    - {name: users, mountPath: /pgspan/users, readOnly: true}
     - {name: api, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
     - {name: data, mountPath: /var/lib/pgspan, readOnly: true} # the lock says whether the server is dead; and free space
 {{- end -}}

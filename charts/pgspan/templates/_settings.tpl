@@ -29,6 +29,10 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
 {{- if not (kindIs "invalid" ($user | default dict).connectionLimit) -}}{{- $_ := set $own "connectionLimit" ($user.connectionLimit | int) -}}{{- end -}}
 {{- $_ := set $users $name $own -}}
 {{- end -}}
+{{- $passwords := dict -}}
+{{- range $user, $secret := include "pgspan.passwordSecrets" . | fromYaml -}}
+{{- $_ := set $passwords $user (pick $secret "name" "key") -}}
+{{- end -}}
 {{- $settings := dict
       "release" (include "pgspan.fullname" .)
       "clusterDomain" .Values.clusterDomain
@@ -48,7 +52,7 @@ of their package settings. Usage: {{ include "pgspan.settings" . }}
       "synchronous" (dict "mode" (include "pgspan.synchronous" .) "number" (.Values.synchronous.number | int))
       "volumeSize" (include "pgspan.text" .Values.persistence.size) -}}
 {{- with .Values.failover.failBackAfter -}}{{- $_ := set $settings.failover "failBackAfter" . -}}{{- end -}}
-{{- range $key, $value := dict "site" .Values.site "databases" .Values.databases "users" $users "superuserTCP" .Values.superuser.tcp -}}
+{{- range $key, $value := dict "site" .Values.site "databases" .Values.databases "users" $users "passwords" $passwords "superuserTCP" .Values.superuser.tcp -}}
 {{- if $value -}}{{- $_ := set $settings $key $value -}}{{- end -}}
 {{- end -}}
 {{- with .Values.bootstrap.adopt -}}{{- $_ := set $settings "bootstrap" (dict "adopt" .) -}}{{- end -}}

@@ -14,8 +14,6 @@ Usage: {{ include "pgspan.volumes" (dict "context" $ "values" $values) }}
     defaultMode: 0444
 - name: tls
   {{- include "pgspan.tlsVolume" (dict "context" .context) | nindent 2 }}
-- name: users
-  {{- include "pgspan.usersVolume" .context | nindent 2 }}
 - name: api
   projected:
     defaultMode: 0440
@@ -29,8 +27,8 @@ Usage: {{ include "pgspan.volumes" (dict "context" $ "values" $values) }}
 {{- end -}}
 
 {{/*
-The source of /pgspan/users: <user>/password for each user. Optional, since a Secret that somebody forgot must not keep a member of the
-database down; keeper says what is missing. Usage: {{ include "pgspan.usersVolume" $ }}
+The source of /pgspan/users of pgpool: <user>/password for each user. Optional, since a Secret that somebody forgot must not keep pgpool
+down; it says what is missing. Usage: {{ include "pgspan.usersVolume" $ }}
 */}}
 {{- define "pgspan.usersVolume" -}}
 projected:

@@ -51,7 +51,23 @@ func (p Probe) Create(ctx context.Context, client kubernetes.Interface) error {
 	if _, err := core.Services(p.Namespace).Create(ctx, p.service(), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make service: %w", err)
 	}
-	// The pod's default service account is made a moment after its namespace.
+	return p.start(ctx, client)
+}
+
+// Move deletes the probe's pod by force, as one does when its node is dead, and starts it on another node with the same volume.
+func (p Probe) Move(ctx context.Context, client kubernetes.Interface, to string) error {
+	now := int64(0)
+	pods := client.CoreV1().Pods(p.Namespace)
+	if err := pods.Delete(ctx, probeName, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete probe: %w", err)
+	}
+	p.Node = to
+	return p.start(ctx, client)
+}
+
+// start makes the pod. The default service account that it needs is made a moment after the namespace.
+func (p Probe) start(ctx context.Context, client kubernetes.Interface) error {
+	core := client.CoreV1()
 	return until(ctx, "probe pod", func(ctx context.Context) (string, error) {
 		_, err := core.Pods(p.Namespace).Create(ctx, p.pod(), metav1.CreateOptions{})
 		if apierrors.IsAlreadyExists(err) {

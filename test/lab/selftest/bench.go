@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pgspan/pgspan/test/lab/build"
 	"github.com/pgspan/pgspan/test/lab/lifecycle"
+	"github.com/pgspan/pgspan/test/lab/provisioner"
 	"github.com/pgspan/pgspan/test/lab/topology"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -23,12 +25,17 @@ import (
 
 const probeName, probePort = "probe", "8080"
 
+// roamingBytes is what the roaming probe writes to its volume, far more than a file system has of its own when it is new.
+const roamingBytes = 128 << 20
+
 // bench is the lab with a probe pod on each node that takes part.
 type bench struct {
 	state   lifecycle.State
 	say     build.Progress
 	clients map[string]kubernetes.Interface
 	probes  map[string]probe
+	// roaming begins on a2 with a volume that any node of the site can have.
+	roaming lifecycle.Probe
 	// a1, a2 are two nodes of one site and b1 one of another.
 	a1, a2, b1 topology.Host
 }
@@ -64,7 +71,21 @@ func newBench(ctx context.Context, state lifecycle.State, say build.Progress) (*
 		}
 		b.clients[s.Name] = client
 	}
+	b.roaming = lifecycle.Probe{Site: b.a2.Site, Namespace: "lab-selftest-roaming", Class: provisioner.NetworkClass,
+		Size: resource.MustParse("512Mi"), Node: b.a2.Name}
 	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		client := b.clients[b.roaming.Site.Name]
+		if err := b.roaming.Create(inner, client); err != nil {
+			return err
+		}
+		u, err := b.roaming.URL(inner, client)
+		if err != nil {
+			return err
+		}
+		_, err = lifecycle.Tell(inner, u+"/write?sync=1&path=/data/written&bytes="+strconv.Itoa(roamingBytes))
+		return err
+	})
 	started := make(chan probe, 3)
 	for _, h := range []topology.Host{b.a1, b.a2, b.b1} {
 		p := probe{Probe: lifecycle.Probe{Site: h.Site, Namespace: "lab-selftest-" + h.Name, Class: "lab-local",
@@ -95,6 +116,7 @@ func (b *bench) close(ctx context.Context) error {
 	for _, p := range b.probes {
 		all = append(all, p.Delete(ctx, b.clients[p.Site.Name]))
 	}
+	all = append(all, b.roaming.Delete(ctx, b.clients[b.roaming.Site.Name]))
 	return errors.Join(all...)
 }
 

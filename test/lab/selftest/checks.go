@@ -9,7 +9,11 @@ import (
 	"strconv"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/pgspan/pgspan/test/lab/node"
+	"github.com/pgspan/pgspan/test/lab/provisioner"
 	"github.com/pgspan/pgspan/test/lab/topology"
 	"github.com/pgspan/pgspan/test/lab/wan"
 )
@@ -226,6 +230,34 @@ func (b *bench) writesWithin(h topology.Host, least, most time.Duration) check {
 }
 
 // restarts counts how often the container of the pod on a node was started again.
+// volumeFollows moves the pod whose volume any node can have away from its dead node, and demands what it wrote there.
+func (b *bench) volumeFollows(to topology.Host) check {
+	return check{what: "a volume of " + provisioner.NetworkClass + " follows its pod to " + to.Name, patience: 15 * time.Second, ask: func(ctx context.Context) error {
+		client, p := b.clients[b.roaming.Site.Name], b.roaming
+		pod, err := client.CoreV1().Pods(p.Namespace).Get(ctx, probeName, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+		if err != nil || pod.Spec.NodeName != to.Name {
+			if err := p.Move(ctx, client, to.Name); err != nil {
+				return err
+			}
+		}
+		answer, err := client.CoreV1().Pods(p.Namespace).ProxyGet("http", probeName, probePort, "/df", map[string]string{"path": "/data"}).DoRaw(ctx)
+		if err != nil {
+			return err
+		}
+		var size, used int64
+		if _, err := fmt.Sscan(string(answer), &size, &used); err != nil {
+			return fmt.Errorf("df says %q: %w", answer, err)
+		}
+		if used < roamingBytes {
+			return fmt.Errorf("there are %d bytes on it, want the %d that were written", used, roamingBytes)
+		}
+		return nil
+	}}
+}
+
 func (b *bench) restarts(h topology.Host, want int32) check {
 	return check{what: fmt.Sprintf("the pod on %s has been restarted %d times", h.Name, want), ask: func(ctx context.Context) error {
 		pod, err := b.pod(ctx, h)
