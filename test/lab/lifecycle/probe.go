@@ -174,6 +174,8 @@ func (p Probe) pod() *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{Name: probeName, Labels: map[string]string{"app": probeName}},
 		Spec: corev1.PodSpec{
 			SecurityContext: &corev1.PodSecurityContext{FSGroup: &id},
+			// A node that is told to be gone (self-test) keeps the probes that are pinned to it.
+			Tolerations: []corev1.Toleration{{Key: corev1.TaintNodeOutOfService, Operator: corev1.TolerationOpExists}},
 			Containers: []corev1.Container{{
 				Name: probeName, Image: image.Probe,
 				Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: probePort}},

@@ -83,8 +83,11 @@ func newBench(ctx context.Context, state lifecycle.State, say build.Progress) (*
 		if err != nil {
 			return err
 		}
-		_, err = lifecycle.Tell(inner, u+"/write?sync=1&path=/data/written&bytes="+strconv.Itoa(roamingBytes))
-		return err
+		// The address is there a moment before the nodes lead it to the pod.
+		return all(inner, []check{{what: "the roaming probe writes", patience: 10 * time.Second, ask: func(ctx context.Context) error {
+			_, err := lifecycle.Tell(ctx, u+"/write?path=/data/written&bytes="+strconv.Itoa(roamingBytes))
+			return err
+		}}}, biteWithin, true)
 	})
 	started := make(chan probe, 3)
 	for _, h := range []topology.Host{b.a1, b.a2, b.b1} {
@@ -116,7 +119,7 @@ func (b *bench) close(ctx context.Context) error {
 	for _, p := range b.probes {
 		all = append(all, p.Delete(ctx, b.clients[p.Site.Name]))
 	}
-	all = append(all, b.roaming.Delete(ctx, b.clients[b.roaming.Site.Name]))
+	all = append(all, b.outOfService(ctx, b.a2, false), b.roaming.Delete(ctx, b.clients[b.roaming.Site.Name]))
 	return errors.Join(all...)
 }
 

@@ -73,9 +73,9 @@ func (b *bench) cases() []testCase {
 		// Last, because the pod is another one afterwards.
 		{fault: []string{"kill", "node", b.a2.Name},
 			broken: []check{b.hostsMeet(b.a1, b.a2), b.machineReaches(b.a2)},
-			during: []check{b.volumeFollows(b.a1)},
+			during: []check{b.volumeFollows(b.a2, b.a1)},
 			intact: join(elsewhere, []check{b.machineReaches(b.a1), b.apiAnswers(a)}),
-			after:  []check{b.restarts(b.a2, 1), b.writes(b.a2)}},
+			after:  []check{b.backInService(b.a2), b.restarts(b.a2, 1), b.writes(b.a2)}},
 	}
 }
 

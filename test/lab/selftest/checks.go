@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -230,16 +232,40 @@ func (b *bench) writesWithin(h topology.Host, least, most time.Duration) check {
 }
 
 // restarts counts how often the container of the pod on a node was started again.
+// outOfService tells Kubernetes whether a node is gone for good, as a person does of a dead one: its volumes are detached at once then, and not
+// after six minutes (node.kubernetes.io/out-of-service).
+func (b *bench) outOfService(ctx context.Context, h topology.Host, gone bool) error {
+	nodes := b.clients[h.Site.Name].CoreV1().Nodes()
+	node, err := nodes.Get(ctx, h.Name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	is := func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService }
+	if slices.ContainsFunc(node.Spec.Taints, is) == gone {
+		return nil
+	}
+	node.Spec.Taints = slices.DeleteFunc(node.Spec.Taints, is)
+	if gone {
+		node.Spec.Taints = append(node.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeOutOfService, Value: "nodeshutdown", Effect: corev1.TaintEffectNoExecute})
+	}
+	_, err = nodes.Update(ctx, node, metav1.UpdateOptions{})
+	return err
+}
+
+func (b *bench) backInService(h topology.Host) check {
+	return check{what: h.Name + " is back in service", ask: func(ctx context.Context) error { return b.outOfService(ctx, h, false) }}
+}
+
 // volumeFollows moves the pod whose volume any node can have away from its dead node, and demands what it wrote there.
-func (b *bench) volumeFollows(to topology.Host) check {
+func (b *bench) volumeFollows(from, to topology.Host) check {
 	return check{what: "a volume of " + provisioner.NetworkClass + " follows its pod to " + to.Name, patience: 15 * time.Second, ask: func(ctx context.Context) error {
 		client, p := b.clients[b.roaming.Site.Name], b.roaming
 		pod, err := client.CoreV1().Pods(p.Namespace).Get(ctx, probeName, metav1.GetOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
-		if err != nil || pod.Spec.NodeName != to.Name {
-			if err := p.Move(ctx, client, to.Name); err != nil {
+		if err != nil || pod.Spec.NodeSelector[corev1.LabelHostname] != to.Name {
+			if err := errors.Join(b.outOfService(ctx, from, true), p.Move(ctx, client, to.Name)); err != nil {
 				return err
 			}
 		}
