@@ -25,6 +25,9 @@ func (k *Keeper) hearing() func(context.Context) error {
 		}
 		answers := k.peers.Ask(ctx, v.Record.Known(), k.me().Member, time.Second)
 		k.change(func(n *known) { n.hear(boottime.Now(), v.Record, answers) })
+		if n := k.look(); !n.complete(boottime.Now(), v.Record, n.member, 1+k.replicas()) {
+			k.surveyWake.up()
+		}
 		if lifted := liftedFences(v.Record, answers); len(lifted) > 0 {
 			return k.unfence(ctx, lifted)
 		}
@@ -52,6 +55,17 @@ func (n *known) hear(now boottime.Instant, r record.Record, answers map[string]p
 		}
 	}
 	n.heardAt, n.fit = heard, fit
+}
+
+// complete: as many members as there are to be are listed, and each but oneself was heard in the last round.
+func (n known) complete(now boottime.Instant, r record.Record, me string, members int) bool {
+	if len(r.Members) != members || len(r.Away) > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(r.Members, func(m record.Member) bool {
+		at, heard := n.heardAt[m.ID]
+		return m.ID != me && (!heard || now.Sub(at) >= 2*hearEvery)
+	})
 }
 
 // hearings is what is known of each member's keeper; that its server may stream is of no use to who needs its promise or its vote. One that was

@@ -72,3 +72,31 @@ func TestWhoIsAwayCanBeFencedByHand(t *testing.T) {
 		t.Error("a pod that is no member's was found")
 	}
 }
+
+// A leader looks for new members less often while all are there and heard: one that is missing, silent or away must bring it back to looking.
+func TestSiteIsCompleteWhileAllAreListedAndHeard(t *testing.T) {
+	listed := record.Record{Members: []record.Member{{ID: "a"}, {ID: "b"}}}
+	away := record.Record{Members: listed.Members, Away: []record.Member{{ID: "c"}}}
+	var fresh, unasked known
+	fresh.hear(start, listed, map[string]peers.Answer{"b": {}})
+	for name, c := range map[string]struct {
+		n       known
+		r       record.Record
+		after   time.Duration
+		members int
+		want    bool
+	}{
+		"all_heard":               {fresh, listed, 3 * time.Second, 2, true},
+		"one_missed_its_round":    {fresh, listed, 4 * time.Second, 2, false},
+		"one_more_is_to_come":     {fresh, listed, time.Second, 3, false},
+		"one_too_many":            {fresh, listed, time.Second, 1, false},
+		"one_is_away":             {fresh, away, time.Second, 2, false},
+		"nobody_was_asked_yet":    {unasked, listed, time.Second, 2, false},
+		"alone_as_it_is_to_be":    {unasked, record.Record{Members: listed.Members[:1]}, time.Second, 1, true},
+		"nobody_is_listed_at_all": {unasked, record.Record{}, time.Second, 1, false},
+	} {
+		if got := c.n.complete(start.Add(c.after), c.r, "a", c.members); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -9,18 +9,17 @@ import (
 // what others put on the object, survive.
 type raw map[string]any
 
-// clone copies an object so that a change of one does not show in the other.
+// clone copies an object so that a change of one does not show in the other. Lists are shared: nobody changes one.
 func (o raw) clone() raw {
-	out := raw{}
-	if o == nil {
-		return out
-	}
-	b, err := json.Marshal(o)
-	if err == nil {
-		err = json.Unmarshal(b, &out)
-	}
-	if err != nil { // it was decoded from JSON a moment ago
-		panic(err)
+	out := make(raw, len(o))
+	for key, value := range o {
+		switch v := value.(type) {
+		case raw:
+			value = v.clone()
+		case map[string]any:
+			value = raw(v).clone()
+		}
+		out[key] = value
 	}
 	return out
 }
