@@ -60,8 +60,8 @@ sbom: images ## bills of materials (SPDX) into dist/sbom/
 
 # ---- check: what a commit needs ----
 
-# Tests with three real members take minutes each: `make sites` runs them, `make check` leaves them out.
-SITES_TESTS := ^(TestOrders|TestRollout|TestSynchronousMode|TestFailsafe|TestUnwellServer|TestUnwellVolume|TestLongRecovery)$$
+# Tests with several real members take minutes each: `make sites` runs them, `make check` leaves them out.
+SITES_TESTS := ^(TestSite|TestOrders|TestRollout|TestSynchronousMode|TestFailsafe|TestUnwellServer|TestUnwellVolume|TestLongRecovery)$$
 
 # Runs go test as usual, and keeps how each test ended for make matrix.
 MATRIX := $(CURDIR)/bin/matrix
@@ -88,16 +88,21 @@ $(GOLANGCI):
 lint: $(GOLANGCI) ## golangci-lint over every module (waits for another run of it)
 	@for m in $(MODULES); do echo "lint $$m"; (cd $$m && $(NICE) $(GOLANGCI) run --allow-serial-runners --config $(CURDIR)/.golangci.yml ./...); done
 
+# The agents' packages with what their tests import; REAL are those that start servers.
+PACKAGES = go list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./...
+REAL     = internal.(pgtest|podtest|kubetest)
+
 unit: $(MATRIX) ## unit tests over every module, with real PostgreSQL servers (needs root and `make images` once)
-	# One package at a time: several start real servers, and a starved machine is not what most of them are about.
-	$(RUN) unit -- go test -p 1 -timeout 15m -skip '$(SITES_TESTS)' ./...
+	# One package at a time of those that start real servers: a starved machine is not what most of them are about.
+	$(RUN) unit -- go test -p 2 -timeout 15m $$($(PACKAGES) | awk '!/$(REAL)/{print $$1}')
+	$(RUN) unit -- go test -p 1 -timeout 15m -skip '$(SITES_TESTS)' $$($(PACKAGES) | awk '/$(REAL)/{print $$1}')
 	cd images/build && $(RUN) unit -- go test -timeout 10m ./...
 	cd test/lab && $(RUN) unit -- go test -timeout 10m ./...
 	cd test && $(RUN) unit -- go test -timeout 10m ./demo/... ./writer/... ./cluster/... ./previous/... ./docs/... ./bench/... ./matrix/... ./soak/...
 
 .PHONY: sites
-sites: $(MATRIX) ## sites of three real members without a cluster: what people order, synchronous mode, the API away (about six minutes)
-	$(RUN) sites -- go test -timeout 20m -run '$(SITES_TESTS)' ./agents/keeper
+sites: $(MATRIX) ## sites of real members without a cluster: what people order, synchronous mode, the API away (about a quarter of an hour)
+	$(RUN) sites -- go test -timeout 25m -run '$(SITES_TESTS)' ./agents/keeper
 
 .PHONY: explore
 explore: ## explore the protocol of keeper and guard further than `make check` does (DEPTH=2: about an hour)
