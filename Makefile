@@ -150,7 +150,7 @@ demo: up ## one site, one release, real data through pgpool, and the data after 
 	cd test && $(NICE) go build -o ../bin/demo-run ./demo
 	PATH="$(LAB_PATH):$$PATH" bin/demo-run --kubeconfig $$(bin/lab kubeconfig) --site a --tag $(TAG) --lab bin/lab
 
-e2e: up $(MATRIX) ## end-to-end tests in the lab, and the commands of the documentation
+e2e: agents up $(MATRIX) ## end-to-end tests in the lab, and the commands of the documentation
 	cd test && PATH="$$(../bin/lab build):$$PATH" PGSPAN_TAG=$(TAG) PGSPAN_REGISTRY=$(REGISTRY) PGSPAN_KUBECONFIG=$$(../bin/lab kubeconfig) \
 		$(NICE) $(MATRIX) run -root $(CURDIR) -v e2e -- go test -p 1 -timeout 40m -count=1 -v -tags lab ./e2e ./docs
 

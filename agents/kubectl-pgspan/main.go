@@ -2,12 +2,15 @@
 //
 // Verbs:
 //
+//	status, switchover, promote, demote, pause, resume, fence, unfence, rollout
+//	         ask the keepers of a release: role, run in one of its pods by kubectl exec; exit codes are role's
 //	certs    make or renew the certificates of all sites
 //
-// It reads no environment variables.
+// It reads no environment variables; kubectl, which it calls, reads its own.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -23,7 +26,12 @@ func main() {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(newCertsCommand(time.Now))
+	root.AddCommand(orderCommands(standard())...)
 	if err := root.Execute(); err != nil {
+		var exit *exitError
+		if errors.As(err, &exit) {
+			os.Exit(exit.code)
+		}
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}

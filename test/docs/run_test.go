@@ -105,7 +105,8 @@ func runFile(t *testing.T, root, file string) (ran int) {
 	shell := func(script string) (string, error) {
 		cmd := exec.CommandContext(ctx, "bash", "-c", script)
 		cmd.Dir = root
-		cmd.Env = append(os.Environ(), "KUBECONFIG="+config)
+		// The plugin is where `make agents` puts it.
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+config, "PATH="+filepath.Join(root, "bin")+":"+os.Getenv("PATH"))
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}

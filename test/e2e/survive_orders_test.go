@@ -3,6 +3,9 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -29,15 +32,15 @@ func switchoverToNamed(t *testing.T, ctx context.Context) {
 	ha.loses(t, ctx, 3*time.Second, func(primary string) {
 		old, target = primary, ha.replica(t, ctx)
 		directory = ha.inPod(t, ctx, old, "stat -c %i /var/lib/pgspan/pgdata")
-		if said := ha.role(ctx, target, "switchover", "--to", target); !strings.Contains(said, target) || strings.Contains(said, "exit code") {
-			t.Errorf("role: %s", said)
+		if said, code := ha.plugin(t, ctx, "switchover", "--to", target); code != 0 || !strings.Contains(said, target) {
+			t.Errorf("kubectl pgspan switchover: exit code %d: %s", code, said)
 		}
 	})
 	if now := ha.primary(t, ctx); now != target {
 		t.Errorf("%s leads, want %s", now, target)
 	}
 	ha.whole(t, ctx)
-	said := ha.role(ctx, target, "status") // the trace outlives the change
+	said, _ := ha.plugin(t, ctx, "status") // the trace outlives the change
 	_, trace, _ := strings.Cut(said, "last change of leaders: ")
 	trace, _, _ = strings.Cut(trace, "\n")
 	t.Log(trace)
@@ -46,9 +49,29 @@ func switchoverToNamed(t *testing.T, ctx context.Context) {
 			t.Errorf("%q is not told: %s", stage, said)
 		}
 	}
+	if refused, code := ha.plugin(t, ctx, "promote", "nobody"); code != 3 {
+		t.Errorf("kubectl pgspan promote nobody: exit code %d: %s; want 3, which is role's for what is refused", code, refused)
+	}
 	if got := ha.inPod(t, ctx, old, "stat -c %i /var/lib/pgspan/pgdata"); got != directory {
 		t.Errorf("%s was cloned anew", old)
 	}
+}
+
+// plugin is kubectl's, as people call it, and its exit code.
+func (r *release) plugin(t *testing.T, ctx context.Context, words ...string) (string, int) {
+	t.Helper()
+	bin, err := filepath.Abs("../../bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"pgspan"}, words...)
+	cmd := exec.CommandContext(ctx, "kubectl", append(args, "--namespace", r.namespace, "--context", site.Name, "--release", r.fullname)...)
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+site.Kubeconfig)
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatalf("kubectl pgspan: %v; `make agents` builds it into bin/", err)
+	}
+	return strings.TrimSpace(string(out)), cmd.ProcessState.ExitCode()
 }
 
 func pausedSite(t *testing.T, ctx context.Context) {
