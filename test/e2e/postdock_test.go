@@ -42,7 +42,7 @@ func postDockReplica(t *testing.T, ctx context.Context) {
 	spec.NodeName, spec.Hostname, spec.Subdomain = "", "", ""
 	spec.InitContainers = slices.DeleteFunc(spec.InitContainers, func(c corev1.Container) bool { return c.Name == "keeper" })
 	for i := range spec.Volumes {
-		if v := &spec.Volumes[i]; v.Name == "data" || v.Name == "settings" || v.Name == "api" || v.Name == "users" {
+		if v := &spec.Volumes[i]; v.Name == "data" || v.Name == "settings" || v.Name == "api" {
 			v.VolumeSource = corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
 		}
 	}

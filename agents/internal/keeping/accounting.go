@@ -26,6 +26,7 @@ func (k *Keeper) accounts() func(context.Context) error {
 	var done string // what the last complete run was made for
 	var next boottime.Instant
 	given := passwords{get: k.o.API.Secret}
+	var said string // what people were last told that is wrong
 	return func(ctx context.Context) error {
 		s := k.Snapshot()
 		if s.Role() != observed.Primary {
@@ -53,10 +54,12 @@ func (k *Keeper) accounts() func(context.Context) error {
 		for _, c := range changed {
 			k.log.Info("accounts changed", "change", c)
 		}
-		if err != nil {
-			k.events.Tell(true, "AccountsIncomplete", err.Error())
-		} else {
-			next = boottime.Now().Add(accountsEvery)
+		switch {
+		case err == nil:
+			said, next = "", boottime.Now().Add(accountsEvery)
+		case err.Error() != said: // once, and not with each try
+			said = err.Error()
+			k.events.Tell(true, "AccountsIncomplete", said)
 		}
 		if bootErr := k.finishBootstrap(ctx, want); bootErr != nil {
 			return bootErr

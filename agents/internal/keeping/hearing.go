@@ -57,7 +57,7 @@ func (n *known) hear(now boottime.Instant, r record.Record, answers map[string]p
 	n.heardAt, n.fit = heard, fit
 }
 
-// complete: as many members as there are to be are listed, and each but oneself was heard in the last round.
+// complete: as many members as there are to be are listed, and each but oneself was heard within two rounds.
 func (n known) complete(now boottime.Instant, r record.Record, me string, members int) bool {
 	if len(r.Members) != members || len(r.Away) > 0 {
 		return false

@@ -2,6 +2,7 @@ package keeping
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,24 +30,25 @@ type passwords struct {
 
 // secretRead is what the API last said of a Secret.
 type secretRead struct {
-	data    map[string][]byte
+	data    map[string][]byte // the keys that are passwords
 	version string
 	err     error
 }
 
 // look reads the Secrets, each once, if they are others than before or it is time, and returns a text that changes when they do. It holds no
-// password.
+// password. What could not be found out leaves what was known, and ends the round: the API that does not answer for one Secret will not for the next.
 func (p *passwords) look(ctx context.Context, now boottime.Instant, from map[string]settings.Secret) string {
 	if p.read != nil && maps.Equal(from, p.from) && now.Sub(p.readAt) < passwordsEvery {
 		return p.version
 	}
+	before := p.read
 	p.from, p.readAt, p.read = from, now, map[string]secretRead{}
-	said := []string{}
+	said, silent := []string{}, false
 	for _, user := range slices.Sorted(maps.Keys(from)) {
 		name := from[user].Name
 		r, ok := p.read[name]
 		if !ok {
-			r.data, r.version, r.err = p.get(ctx, name)
+			r = p.secret(ctx, name, before, &silent)
 			p.read[name] = r
 		}
 		said = append(said, fmt.Sprint(user, from[user], r.version, r.err))
@@ -55,11 +57,33 @@ func (p *passwords) look(ctx context.Context, now boottime.Instant, from map[str
 	return p.version
 }
 
+// secret reads one Secret, unless the API is silent, and keeps the keys of it that are asked for.
+func (p *passwords) secret(ctx context.Context, name string, before map[string]secretRead, silent *bool) secretRead {
+	old, known := before[name]
+	r := secretRead{err: errSilent}
+	if !*silent {
+		r.data, r.version, r.err = p.get(ctx, name)
+	}
+	var refusal *kube.Refusal
+	if r.err != nil && !errors.As(r.err, &refusal) {
+		*silent = true
+		if known {
+			return old
+		}
+	}
+	maps.DeleteFunc(r.data, func(key string, _ []byte) bool {
+		return !slices.ContainsFunc(slices.Collect(maps.Values(p.from)), func(s settings.Secret) bool { return s.Name == name && s.Key == key })
+	})
+	return r
+}
+
+var errSilent = errors.New("the API does not answer")
+
 // of is a user's password as it was when look last read it.
 func (p *passwords) of(user string) (string, error) {
 	s, ok := p.from[user]
 	if !ok {
-		return "", fmt.Errorf("the settings name no Secret for it")
+		return "", errors.New("the settings name no Secret for it")
 	}
 	r := p.read[s.Name]
 	switch {

@@ -78,3 +78,43 @@ func TestPasswordsAreReadAgainWhenItIsTimeOrUsersChange(t *testing.T) {
 		t.Error("a password outlives the time as leader")
 	}
 }
+
+// An API that does not answer says nothing about a password, and is not asked once more for each user.
+func TestPasswordsOutliveAnAPIThatDoesNotAnswer(t *testing.T) {
+	api := lying{"a": one("first", "1"), "b": one("other", "1"), "gone": one("x", "1")}
+	asked := 0
+	p := passwords{get: func(ctx context.Context, name string) (map[string][]byte, string, error) {
+		asked++
+		return api.get(ctx, name)
+	}}
+	from := map[string]settings.Secret{"a": {Name: "a", Key: "password"}, "b": {Name: "b", Key: "password"}}
+	begin := boottime.Instant(time.Hour)
+	was := p.look(t.Context(), begin, from)
+	api["a"], api["b"] = secretRead{err: errors.New("timeout")}, secretRead{err: errors.New("timeout")}
+	asked = 0
+	if got := p.look(t.Context(), begin.Add(passwordsEvery), from); got != was || asked != 1 {
+		t.Errorf("asked %d times, want once; what is known changed to %q from %q", asked, got, was)
+	}
+	if text, err := p.of("b"); err != nil || text != "other" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	from = map[string]settings.Secret{"a": from["a"], "late": {Name: "late", Key: "password"}}
+	p.look(t.Context(), begin.Add(2*passwordsEvery), from)
+	if _, err := p.of("late"); !errors.Is(err, errSilent) {
+		t.Errorf("a user who was added meanwhile: got %v, want %v", err, errSilent)
+	}
+	delete(api, "a")
+	p.look(t.Context(), begin.Add(3*passwordsEvery), map[string]settings.Secret{"a": from["a"]})
+	if _, err := p.of("a"); err == nil || !strings.Contains(err.Error(), "there is no Secret a") {
+		t.Errorf("the API's word that a Secret is gone: got %v", err)
+	}
+}
+
+func TestOnlyPasswordsAreKeptOfASecret(t *testing.T) {
+	api := lying{"shared": {data: map[string][]byte{"password": []byte("x"), "word": []byte("y"), "tls.key": []byte("z")}, version: "1"}}
+	p := passwords{get: api.get}
+	p.look(t.Context(), boottime.Instant(time.Hour), map[string]settings.Secret{"a": {Name: "shared", Key: "password"}, "b": {Name: "shared", Key: "word"}})
+	if data := p.read["shared"].data; len(data) != 2 || data["tls.key"] != nil {
+		t.Errorf("kept: %v", len(data))
+	}
+}

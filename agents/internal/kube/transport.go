@@ -64,7 +64,7 @@ func newTransport(caFile, tokenFile string, userTimeout time.Duration) (*impatie
 		IdleConnTimeout:    30 * time.Second,
 		DisableCompression: true,
 	}
-	// Read again each minute, after an answer that the token is not known, and kept while the file cannot be read.
+	// Read again each minute, and after an answer that the token is not known; the last one is kept while the file cannot be read.
 	token := transport.NewCachedFileTokenSource(tokenFile)
 	return &impatient{base: base, with: transport.ResettableTokenSourceWrapTransport(token)(base)}, nil
 }

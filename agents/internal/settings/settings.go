@@ -1,5 +1,5 @@
 // Package settings reads what the chart says about a database: one file, settings.yaml, in a ConfigMap mounted into every agent.
-// It holds nothing secret. Unknown keys are refused, so that a chart and agents of different releases do not misunderstand each other.
+// It holds nothing secret. Keys of a newer chart are left out and told (Ignored), so that agents go on through an upgrade.
 package settings
 
 import (
@@ -92,7 +92,7 @@ type Database struct {
 	Extensions []string `json:"extensions,omitempty"`
 }
 
-// User is one login role of the user. Its password is the file <users dir>/<name>/password.
+// User is one login role of the user. Its password lies in the Secret that Passwords names.
 type User struct {
 	// Options are attributes such as CREATEDB; SUPERUSER, REPLICATION and BYPASSRLS are refused.
 	Options []string `json:"options,omitempty"`

@@ -6,8 +6,8 @@ The mode of synchronous replication; an unquoted off arrives as false. Usage: {{
 {{- end -}}
 
 {{/*
-settings.yaml: what the agents are told about the database. Nothing secret. The agents refuse unknown keys, so each key here is one
-of their package settings. Usage: {{ include "pgspan.settings" . }}
+settings.yaml: what the agents are told about the database. Nothing secret. The agents leave out keys that they do not know and say so, so each
+key here is one of their package settings. Usage: {{ include "pgspan.settings" . }}
 */}}
 {{- define "pgspan.settings" -}}
 {{- $pg := .Values.postgresql -}}
