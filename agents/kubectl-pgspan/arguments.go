@@ -59,8 +59,3 @@ func split(args []string) (arguments, error) {
 	}
 	return a, nil
 }
-
-// identified: the person has given the order an id.
-func (a arguments) identified() bool {
-	return slices.ContainsFunc(a.role, func(arg string) bool { return arg == "--id" || strings.HasPrefix(arg, "--id=") })
-}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -62,7 +62,7 @@ type exitError struct{ code int }
 
 func (e *exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
-// order runs role in a pod of the release, and in the next one if kubectl cannot reach a pod. role itself has asked all keepers then, or said why not.
+// order runs role in a pod of the release that answers.
 func (k kubectl) order(ctx context.Context, a arguments, verb string) error {
 	list, err := k.output(ctx, append(slices.Clone(a.kubectl), "get", "pods", "--selector", databases, "--output", "json"))
 	if err != nil {
@@ -76,41 +76,59 @@ func (k kubectl) order(ctx context.Context, a arguments, verb string) error {
 	if err != nil {
 		return err
 	}
-	if !a.identified() {
-		// A connection that breaks says nothing of the order: given again under one id it is reported on, and not done twice.
-		a.role = append(a.role, "--id", rand.Text())
-	}
-	var problems []error
-	for _, p := range chosen {
-		args := append(slices.Clone(a.kubectl), "exec", p.Metadata.Name, "--container", keeper, "--", "role", verb)
-		var said bytes.Buffer
-		cmd := exec.CommandContext(ctx, k.program, append(args, a.role...)...)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = k.in, k.out, &said
-		err := cmd.Run()
-		if err != nil && !ran(said.String()) {
-			problems = append(problems, fmt.Errorf("%s: %s", p.Metadata.Name, strings.TrimSpace(said.String())))
-			continue
-		}
-		var exit *exec.ExitError
-		text := said.String()
-		if errors.As(err, &exit) {
-			text = withoutTrailer(text)
-			err = &exitError{exit.ExitCode()}
-		}
-		fmt.Fprint(k.err, text)
+	pod, err := k.reachable(ctx, a, chosen)
+	if err != nil {
 		return err
 	}
-	return fmt.Errorf("no keeper could be reached:\n%w", errors.Join(problems...))
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, k.program, append(in(a, pod), append([]string{verb}, a.role...)...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = k.in, k.out, &said
+	err = cmd.Run()
+	fmt.Fprint(k.err, withoutTrailer(said.String()))
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return &exitError{exit.ExitCode()}
+	}
+	return err
 }
 
-// trailer is how kubectl exec ends when the program that it ran did not end well.
-const trailer = "command terminated with exit code "
+// in is kubectl's command line up to role's verb.
+func in(a arguments, pod string) []string {
+	return append(slices.Clone(a.kubectl), "exec", pod, "--container", keeper, "--", "role")
+}
 
-// ran: role was run, whatever it said. Otherwise kubectl did not get as far.
-func ran(stderr string) bool { return strings.Contains(stderr, trailer) }
+// reachIn is how long a pod may take to answer. One on a node that has just died looks alive for a while, and kubectl waits for it.
+const reachIn = 10 * time.Second
 
+// reachable returns the first pod in which role can be run: whichever it is, it asks all keepers.
+func (k kubectl) reachable(ctx context.Context, a arguments, pods []pod) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, reachIn)
+	defer cancel()
+	type answer struct {
+		pod string
+		err error
+	}
+	answers := make(chan answer, len(pods))
+	for _, p := range pods {
+		go func() {
+			_, err := k.output(ctx, append(in(a, p.Metadata.Name), "--version"))
+			answers <- answer{p.Metadata.Name, err}
+		}()
+	}
+	var problems []error
+	for range pods {
+		r := <-answers
+		if r.err == nil {
+			return r.pod, nil
+		}
+		problems = append(problems, fmt.Errorf("%s: %w", r.pod, r.err))
+	}
+	return "", fmt.Errorf("no keeper could be reached within %s:\n%w", reachIn, errors.Join(problems...))
+}
+
+// withoutTrailer takes off how kubectl exec ends when the program that it ran did not end well.
 func withoutTrailer(text string) string {
-	if i := strings.LastIndex(text, trailer); i >= 0 {
+	if i := strings.LastIndex(text, "command terminated with exit code "); i >= 0 {
 		return text[:i]
 	}
 	return text

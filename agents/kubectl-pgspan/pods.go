@@ -11,16 +11,14 @@ import (
 const (
 	databases    = "app.kubernetes.io/component=database,pgspan.io/cluster"
 	labelCluster = "pgspan.io/cluster"
-	labelLeader  = "pgspan.io/leader"
 	keeper       = "keeper"
 )
 
 // pod is a database pod, as far as it is looked at here.
 type pod struct {
 	Metadata struct {
-		Name              string
-		Labels            map[string]string
-		DeletionTimestamp string
+		Name   string
+		Labels map[string]string
 	}
 	Spec struct{ NodeName string }
 	// keeper is a sidecar: an init container that goes on.
@@ -59,8 +57,7 @@ func podsOf(list []byte) ([]pod, error) {
 	return l.Items, nil
 }
 
-// choose returns the pods of one release in which role can be run, the leader's first: any of them asks all keepers, and one on a node that has
-// just died looks alive for a while. namespace is how the person named it, for sentences.
+// choose returns the pods of one release in which role can be run. namespace is how the person named it, for sentences.
 func choose(pods []pod, release, namespace string) ([]pod, error) {
 	var releases []string
 	for _, p := range pods {
@@ -96,18 +93,5 @@ func choose(pods []pod, release, namespace string) ([]pod, error) {
 		}
 		return nil, fmt.Errorf("no keeper of %s runs, so nobody can be asked: %s", release, strings.Join(states, "; "))
 	}
-	slices.SortStableFunc(answer, func(a, b pod) int { return rank(a) - rank(b) })
 	return answer, nil
-}
-
-// rank orders pods by how likely their keeper answers.
-func rank(p pod) int {
-	switch {
-	case p.Metadata.DeletionTimestamp != "":
-		return 2
-	case p.Metadata.Labels[labelLeader] == "true":
-		return 0
-	default:
-		return 1
-	}
 }
