@@ -44,6 +44,7 @@ type config struct {
 	Socket        string        `envconfig:"PGSPAN_SOCKET" default:"/pgspan/socket"`
 	Settings      string        `envconfig:"PGSPAN_SETTINGS" default:"/pgspan/settings"`
 	TLS           string        `envconfig:"PGSPAN_TLS" default:"/pgspan/tls"`
+	Users         string        `envconfig:"PGSPAN_USERS" default:"/pgspan/users"`
 	Volume        string        `envconfig:"PGSPAN_VOLUME" default:"/var/lib/pgspan"`
 	TLSRenew      string        `envconfig:"PGSPAN_TLS_RENEW"`
 	TLSCA         string        `envconfig:"PGSPAN_TLS_CA"`
@@ -144,7 +145,7 @@ func (c config) options(version string, log *slog.Logger) (keeping.Options, erro
 		BornPrimary: c.BornAs == "primary", SlotTTL: c.SlotTTL,
 		Timing: lease.Timing{Duration: c.LeaseDuration, FenceAfter: c.FenceAfter, Renew: c.RenewEvery},
 		Probe:  c.Probe, ProbeEvery: c.ProbeEvery,
-		PeersListen: c.PeersListen, Control: c.Control, Socket: c.Socket, Settings: c.Settings, TLS: c.TLS,
+		PeersListen: c.PeersListen, Control: c.Control, Socket: c.Socket, Settings: c.Settings, TLS: c.TLS, Users: c.Users,
 		Volume: c.Volume, Lease: leases, API: api, Log: log,
 	}, nil
 }

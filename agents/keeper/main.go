@@ -31,6 +31,7 @@
 //	PGSPAN_TLS_RENEW       Secret whose certificates the leader renews at two thirds of their life; unset: none (with tls.mode generated)
 //	PGSPAN_TLS_CA          Secret with ca.crt and ca.key that signs them
 //	PGSPAN_TLS_LEAF_LIFE   how long a renewed certificate is good for (one year)
+//	PGSPAN_USERS           <user>/password, with a chart that is older than this program (/pgspan/users)
 //	PGSPAN_VOLUME          the volume, mounted read-only (/var/lib/pgspan)
 //	PGSPAN_CREDENTIALS     token and ca.crt for the Kubernetes API (/var/run/secrets/kubernetes.io/serviceaccount)
 //

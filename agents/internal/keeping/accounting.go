@@ -50,7 +50,11 @@ func (k *Keeper) accounts() func(context.Context) error {
 		done, next = key, boottime.Now().Add(accountsRetry)
 		ctx, cancel := context.WithTimeout(ctx, accountsTime)
 		defer cancel()
-		changed, err := accounts.Keep(ctx, k.where, want, given.of)
+		of := given.of
+		if want.Passwords == nil {
+			of = mounted(k.o.Users)
+		}
+		changed, err := accounts.Keep(ctx, k.where, want, of)
 		for _, c := range changed {
 			k.log.Info("accounts changed", "change", c)
 		}

@@ -46,7 +46,7 @@ type Options struct {
 	// PeersListen is where the other keepers are answered.
 	PeersListen string
 
-	Control, Socket, Settings, TLS string
+	Control, Socket, Settings, TLS, Users string
 	// Volume is where the pod's volume is mounted, read-only.
 	Volume string
 

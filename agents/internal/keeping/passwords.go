@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -97,6 +99,14 @@ func (p *passwords) of(user string) (string, error) {
 		return "", fmt.Errorf("its Secret %s has no key %s", s.Name, s.Key)
 	}
 	return string(b), nil
+}
+
+// mounted are the passwords as charts before 0.1.0 mounted them, whose settings name no Secrets: <user>/password.
+func mounted(dir string) func(user string) (string, error) {
+	return func(user string) (string, error) {
+		b, err := os.ReadFile(filepath.Join(dir, user, "password"))
+		return string(b), err
+	}
 }
 
 // forget lets go of all passwords: a replica needs none.

@@ -3,6 +3,9 @@ package keeping
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -116,5 +119,21 @@ func TestOnlyPasswordsAreKeptOfASecret(t *testing.T) {
 	p.look(t.Context(), boottime.Instant(time.Hour), map[string]settings.Secret{"a": {Name: "shared", Key: "password"}, "b": {Name: "shared", Key: "word"}})
 	if data := p.read["shared"].data; len(data) != 2 || data["tls.key"] != nil {
 		t.Errorf("kept: %v", len(data))
+	}
+}
+
+func TestPasswordsThatAnOlderChartMounted(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "app"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "app", "password"), []byte("mounted"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := mounted(dir)("app"); err != nil || text != "mounted" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	if _, err := mounted(dir)("late"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a file: got %v", err)
 	}
 }
