@@ -23,14 +23,14 @@
 //	PGSPAN_CLONE_MAX_RATE  upper limit of a base backup in bytes per second
 //	PGSPAN_CLONE_STALL     a base backup that grows by nothing for so long is begun again (10m)
 //
-// and the places, all with defaults: PGSPAN_BIN, PGSPAN_CONTROL, PGSPAN_CONF, PGSPAN_KEYS, PGSPAN_SOCKET, PGSPAN_SETTINGS, PGSPAN_TLS,
-// PGSPAN_VOLUME.
+// the places, all with defaults: PGSPAN_BIN, PGSPAN_CONTROL, PGSPAN_CONF, PGSPAN_KEYS, PGSPAN_SOCKET, PGSPAN_SETTINGS, PGSPAN_TLS,
+// PGSPAN_VOLUME; and, as seed (its comment says what they do), PGSPAN_STANDALONE and PostDock's variables: CONFIGS,
+// CONFIGS_DELIMITER_SYMBOL, CONFIGS_ASSIGNMENT_SYMBOL and the others.
 package main
 
 import (
 	"context"
 	"flag"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -54,12 +54,12 @@ func main() {
 
 func run() int {
 	var config guarding.Config
-	if err := envconfig.Process("", &config); err != nil {
-		fmt.Fprintln(os.Stderr, "guard:", err)
-		return 2
+	err := envconfig.Process("", &config)
+	if err == nil {
+		err = config.Validate()
 	}
-	if err := config.Validate(); err != nil {
-		fmt.Fprintln(os.Stderr, "guard:", err)
+	if err != nil {
+		guarding.Config{LogLevel: "info"}.Logger(os.Stderr).Error("guard cannot run", "error", err.Error())
 		return 2
 	}
 	log := config.Logger(os.Stderr)

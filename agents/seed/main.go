@@ -72,7 +72,7 @@ type config struct {
 
 func main() {
 	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		podenv.Pod{}.Logger(os.Stderr, slog.LevelInfo, "seed").Error("seed ended", "error", err.Error())
 		os.Exit(1)
 	}
 }

@@ -37,7 +37,12 @@ func (d *demo) start() error {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
 	defer cancel()
-	return d.run(ctx)
+	began := time.Now()
+	if err := d.run(ctx); err != nil {
+		return err
+	}
+	fmt.Printf("\nAll of this took %s, without what was built before.\n", time.Since(began).Round(time.Second))
+	return nil
 }
 
 type demo struct {

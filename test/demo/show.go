@@ -128,20 +128,25 @@ func (d *demo) show(ctx context.Context) error {
 	if primary == "" {
 		return fmt.Errorf("no pod is labelled as the primary")
 	}
-	for title, query := range map[string]string{
-		"replication, as the primary sees it": `select format('%s %s, flush lag %s bytes, %s s', application_name, state,
-            pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn), coalesce(round(extract(epoch from replay_lag)::numeric, 3), 0)) from pg_stat_replication order by 1`,
-		"connections by encryption": `select format('%s: %s with %s', case when s.ssl then s.version else 'NOT ENCRYPTED' end, count(*),
+	replication := `select format('%s %s, flush lag %s bytes, %s s', application_name, state,
+            pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn), coalesce(round(extract(epoch from replay_lag)::numeric, 3), 0)) from pg_stat_replication order by 1`
+	encryption := `select format('%s: %s with %s', case when s.ssl then s.version else 'NOT ENCRYPTED' end, count(*),
             string_agg(distinct coalesce(nullif(a.application_name, ''), a.usename), ', '))
-            from pg_stat_ssl s join pg_stat_activity a using (pid) where a.client_addr is not null group by s.ssl, s.version`,
-	} {
-		out, err := d.s.SQL(ctx, namespace, primary, query)
+            from pg_stat_ssl s join pg_stat_activity a using (pid) where a.client_addr is not null group by s.ssl, s.version`
+	out, err := d.s.SQL(ctx, namespace, primary, replication)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("   replication, as the primary sees it:\n     %s\n", strings.ReplaceAll(out, "\n", "\n     "))
+	fmt.Println("   connections by encryption:")
+	for _, p := range pods {
+		out, err := d.s.SQL(ctx, namespace, p.Name, encryption)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("   %s:\n     %s\n", title, strings.ReplaceAll(out, "\n", "\n     "))
+		fmt.Printf("     %-14s %s\n", p.Name, strings.ReplaceAll(out, "\n", "\n                    "))
 		if strings.Contains(out, "NOT ENCRYPTED") {
-			return fmt.Errorf("a connection is not encrypted")
+			return fmt.Errorf("a connection to %s is not encrypted", p.Name)
 		}
 	}
 	return nil

@@ -83,7 +83,7 @@ func (e Env) sentences() []string {
 			notes = append(notes, name+" "+sentence)
 		}
 	}
-	say("NODE_PRIORITY", e.NodePriority, "has no effect: priority decides only between equals, and equals are decided by the position")
+	say("NODE_PRIORITY", e.NodePriority, "has no effect: failover.priority in the chart's values decides between equals")
 	say("USE_REPLICATION_SLOTS", e.UseReplicationSlots, "has no effect: each member has a slot, made and removed by the leader's keeper")
 	say("CLEAN_OVER_REWIND", e.CleanOverRewind, "has no effect: how a member comes back is decided by what is on its volume")
 	say("PARTNER_NODES", e.PartnerNodes, "has no effect: members know each other from the record, and nobody becomes primary because no partner answered")

@@ -1,5 +1,5 @@
 {{/*
-All probes in one table. Liveness and startup ask only whether the process itself is alive; they never depend on the API, on peers, on
+All probes in one table; those of the first two containers are made here, pgpool's stand in pgpool.yaml. Liveness and startup ask only whether the process itself is alive; they never depend on the API, on peers, on
 lag, or on a recovery that may take hours. Readiness asks keeper whether the member can serve reads.
 
   container  probe      asks             every  gives up after
@@ -8,6 +8,9 @@ lag, or on a recovery that may take hours. Readiness asks keeper whether the mem
   postgres   readiness  keeper /readyz    2 s    6 s: a restart of keeper alone does not take reads away
   keeper     startup    keeper /livez     1 s   60 s: passes without API and without server, else init would never go on
   keeper     liveness   keeper /livez     5 s   30 s: keeper recovers by itself; its death costs a primary its lease
+  pgpool     startup    TCP               1 s   60 s
+  pgpool     readiness  TCP               3 s    6 s
+  pgpool     liveness   TCP              10 s   60 s: all of its children may be taken for a while
 
 Usage: {{ include "pgspan.probes" "postgres" }}
 */}}

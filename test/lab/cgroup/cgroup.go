@@ -29,6 +29,10 @@ func Path(host string) string { return "/" + Root + "/" + host }
 
 // hierarchies are the cgroup v1 hierarchies of the machine, without the second names that link to the same one.
 func hierarchies() ([]string, error) {
+	if _, err := os.Stat(filepath.Join(mount, "cgroup.controllers")); err == nil {
+		return nil, errors.New("this machine has the one hierarchy of cgroup v2 at " + mount +
+			", and the lab needs those of v1: boot it with systemd.unified_cgroup_hierarchy=0 on the kernel's command line")
+	}
 	entries, err := os.ReadDir(mount)
 	if err != nil {
 		return nil, fmt.Errorf("list cgroup hierarchies: %w", err)
