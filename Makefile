@@ -154,6 +154,13 @@ e2e: agents up $(MATRIX) ## end-to-end tests in the lab, and the commands of the
 	cd test && PATH="$$(../bin/lab build):$$PATH" PGSPAN_TAG=$(TAG) PGSPAN_REGISTRY=$(REGISTRY) PGSPAN_KUBECONFIG=$$(../bin/lab kubeconfig) \
 		$(NICE) $(MATRIX) run -root $(CURDIR) -v e2e -- go test -p 1 -timeout 40m -count=1 -v -tags lab ./e2e ./docs
 
+.PHONY: lab-selftest
+lab-selftest: lab ## show that each of the lab's faults bites and heals, and that down leaves nothing (five minutes; ends the lab that is up)
+	bin/lab up --sites a,b --nodes 2 --replace
+	bin/lab selftest
+	bin/lab down
+	bin/lab selftest --down
+
 .PHONY: soak
 soak: up $(MATRIX) ## random faults under load, MINUTES=60 SEED=1: no two writers, nothing lost, no register that goes back; adds to docs/bench/soak.jsonl
 	cd test && $(NICE) go build -o ../bin/soak ./soak
