@@ -130,9 +130,6 @@ func (d *demo) show(ctx context.Context) error {
 	}
 	replication := `select format('%s %s, flush lag %s bytes, %s s', application_name, state,
             pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn), coalesce(round(extract(epoch from replay_lag)::numeric, 3), 0)) from pg_stat_replication order by 1`
-	encryption := `select format('%s: %s with %s', case when s.ssl then s.version else 'NOT ENCRYPTED' end, count(*),
-            string_agg(distinct coalesce(nullif(a.application_name, ''), a.usename), ', '))
-            from pg_stat_ssl s join pg_stat_activity a using (pid) where a.client_addr is not null group by s.ssl, s.version`
 	out, err := d.s.SQL(ctx, namespace, primary, replication)
 	if err != nil {
 		return err
@@ -140,7 +137,7 @@ func (d *demo) show(ctx context.Context) error {
 	fmt.Printf("   replication, as the primary sees it:\n     %s\n", strings.ReplaceAll(out, "\n", "\n     "))
 	fmt.Println("   connections by encryption:")
 	for _, p := range pods {
-		out, err := d.s.SQL(ctx, namespace, p.Name, encryption)
+		out, err := d.encryption(ctx, p.Name)
 		if err != nil {
 			return err
 		}
@@ -150,6 +147,19 @@ func (d *demo) show(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// encryption is how a member's sessions over the network are encrypted. A node that has just got its power back takes orders a moment later.
+func (d *demo) encryption(ctx context.Context, pod string) (out string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err = cluster.Wait(ctx, pod+" says how its connections are encrypted", func(ctx context.Context) (bool, string, error) {
+		out, err = d.s.SQL(ctx, namespace, pod, `select format('%s: %s with %s', case when s.ssl then s.version else 'NOT ENCRYPTED' end, count(*),
+            string_agg(distinct coalesce(nullif(a.application_name, ''), a.usename), ', '))
+            from pg_stat_ssl s join pg_stat_activity a using (pid) where a.client_addr is not null group by s.ssl, s.version`)
+		return true, "", err
+	})
+	return out, err
 }
 
 // showAgain proves that what was committed before all pods went is still there.
