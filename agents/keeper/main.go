@@ -70,7 +70,8 @@ func run() error {
 	// Loops that wait need no more, and a thread per core of a large node costs memory. One would take a tenth less time; but while a thread waits for a page
 	// of this program from a slow disk, nothing else runs on its share, and the lease loop must go on.
 	runtime.GOMAXPROCS(2)
-	debug.SetGCPercent(50)                  // the heap is about two megabytes: collecting it earlier saves as much again and takes no time that shows
+	debug.SetGCPercent(50) // the heap is about two megabytes: collecting it earlier saves as much again and takes no time that shows
+
 	slog.SetDefault(logger(slog.LevelInfo)) // until the level that is asked for is known
 	cfg, err := load()
 	if err != nil {

@@ -21,13 +21,13 @@ import (
 // surveyEvery: whoever leads looks for new members, less often while all that there are to be were just heard, since what is gone is missed by
 // ear first; who waits looks for what would let it go on; a settled replica hardly looks.
 func (k *Keeper) surveyEvery() time.Duration {
-	n := k.look()
+	n, v := k.look(), k.view()
 	switch {
 	case n.member == "":
 		return 500 * time.Millisecond
-	case k.view().Mine && n.complete(boottime.Now(), k.view().Record, n.member, 1+k.replicas()):
+	case v.Mine && n.complete(boottime.Now(), v.Record, n.member, 1+k.replicas()):
 		return 5 * time.Second
-	case k.view().Mine:
+	case v.Mine:
 		return 2 * time.Second
 	case n.status != nil:
 		return 10 * time.Second

@@ -1,5 +1,5 @@
 {{/*
-All probes in one table; those of the first two containers are made here, pgpool's stand in pgpool.yaml. Liveness and startup ask only whether the process itself is alive; they never depend on the API, on peers, on
+All probes in one table. Liveness and startup ask only whether the process itself is alive; they never depend on the API, on peers, on
 lag, or on a recovery that may take hours. Readiness asks keeper whether the member can serve reads.
 
   container  probe      asks             every  gives up after
@@ -11,6 +11,8 @@ lag, or on a recovery that may take hours. Readiness asks keeper whether the mem
   pgpool     startup    TCP               1 s   60 s
   pgpool     readiness  TCP               3 s    6 s
   pgpool     liveness   TCP              10 s   60 s: all of its children may be taken for a while
+
+A TCP probe takes one of pgpool's children for a moment and no server connection: health of the servers is not pgpool's business.
 
 Usage: {{ include "pgspan.probes" "postgres" }}
 */}}
@@ -42,6 +44,20 @@ startupProbe:
 livenessProbe:
   httpGet: {path: /livez, port: keeper}
   periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 6
+{{- else if eq . "pgpool" -}}
+startupProbe:
+  tcpSocket: {port: postgresql}
+  periodSeconds: 1
+  failureThreshold: 60
+readinessProbe:
+  tcpSocket: {port: postgresql}
+  periodSeconds: 3
+  failureThreshold: 2
+livenessProbe:
+  tcpSocket: {port: postgresql}
+  periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
 {{- end -}}
